@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. `make help` says what there is; meson and ninja do the work behind it.
+
+PREFIX ?= /usr
+DESTDIR ?=
+
+all: build/.packages ## build the optimised programs into build/bin/
+	@tools/build release
+	@mkdir -p build/bin
+	@for p in $$(tools/sources programs); do ln -sf ../release/programs/$$p build/bin/$$p; done
+
+build/.packages: tools/packages
+	@tools/packages build
+	@mkdir -p build && touch $@
+
+debug: build/.packages ## build everything with sanitizers into build/debug/
+	@tools/build debug
+
+test: all debug ## run the tests (under 25 minutes); the last line is "N passed, N failed"
+	@tools/packages nodes tests
+	@tools/run-tests build/debug
+
+clean: ## remove what was built
+	rm -rf build
+
+install: all ## install under $(DESTDIR)$(PREFIX)
+	@for p in $$(tools/sources programs); do install -D -m 755 build/bin/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+.PHONY: all debug test clean install help
