@@ -20,6 +20,9 @@ test: all debug ## run the tests (under 25 minutes); the last line is "N passed,
 	@tools/packages nodes tests
 	@tools/run-tests build/debug
 
+format: ## lay out the code as the house does (clang-format 14)
+	@git ls-files -co --exclude-standard "*.c" "*.h" | xargs clang-format -i
+
 clean: ## remove what was built
 	rm -rf build
 
@@ -29,4 +32,4 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all debug test clean install help
+.PHONY: all debug test format clean install help

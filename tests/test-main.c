@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "test.h"
 #include "base/alloc.h"
+#include "test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -58,7 +58,8 @@ int main(int argc, char **argv) {
                 skipped = NULL;
                 if (setjmp(failed) == 0) {
                         t->run();
-                        printf("ok %d - %s%s%s\n", n, t->name, skipped ? " # SKIP " : "", skipped ? skipped : "");
+                        printf("ok %d - %s%s%s\n", n, t->name, skipped ? " # SKIP " : "",
+                               skipped ? skipped : "");
                 } else {
                         bad++;
                         printf("not ok %d - %s\n", n, t->name);

@@ -36,8 +36,8 @@ static inline void freep(void *p) {
         free(*(void **) p);
 }
 #define _cleanup_free_ _cleanup_(freep)
-#define free_and_replace(a, b)                                                                                \
-        do {                                                                                                  \
-                free(a);                                                                                      \
-                (a) = TAKE_PTR(b);                                                                            \
+#define free_and_replace(a, b)                                                                              \
+        do {                                                                                                \
+                free(a);                                                                                    \
+                (a) = TAKE_PTR(b);                                                                          \
         } while (0)

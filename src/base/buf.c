@@ -85,10 +85,10 @@ void buf_truncate(Buf *b, size_t len) {
                 b->data[len] = 0;
 }
 
-#define DEFINE_ADD(name, type, conv)                                                                          \
-        void buf_add_##name(Buf *b, type v) {                                                                 \
-                v = conv(v);                                                                                  \
-                buf_add(b, &v, sizeof(v));                                                                    \
+#define DEFINE_ADD(name, type, conv)                                                                        \
+        void buf_add_##name(Buf *b, type v) {                                                               \
+                v = conv(v);                                                                                \
+                buf_add(b, &v, sizeof(v));                                                                  \
         }
 DEFINE_ADD(le16, uint16_t, htole16)
 DEFINE_ADD(le32, uint32_t, htole32)
@@ -141,14 +141,14 @@ int rd_u8(Rd *rd, uint8_t *ret) {
         return rd_copy(rd, ret, 1);
 }
 
-#define DEFINE_RD(name, type, conv)                                                                           \
-        int rd_##name(Rd *rd, type *ret) {                                                                    \
-                type v;                                                                                       \
-                int r = rd_copy(rd, &v, sizeof(v));                                                           \
-                if (r < 0)                                                                                    \
-                        return r;                                                                             \
-                *ret = conv(v);                                                                               \
-                return 0;                                                                                     \
+#define DEFINE_RD(name, type, conv)                                                                         \
+        int rd_##name(Rd *rd, type *ret) {                                                                  \
+                type v;                                                                                     \
+                int r = rd_copy(rd, &v, sizeof(v));                                                         \
+                if (r < 0)                                                                                  \
+                        return r;                                                                           \
+                *ret = conv(v);                                                                             \
+                return 0;                                                                                   \
         }
 DEFINE_RD(le16, uint16_t, le16toh)
 DEFINE_RD(le32, uint32_t, le32toh)

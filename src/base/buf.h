@@ -15,10 +15,10 @@ typedef struct Buf {
         size_t cap;
 } Buf;
 
-void buf_done(Buf *b);             /* frees the content; the Buf is empty and usable after */
-void buf_clear(Buf *b);            /* len = 0, keeps the memory */
-char *buf_take(Buf *b);            /* the content as an owned C string; never NULL */
-const char *buf_str(const Buf *b); /* borrowed, never NULL */
+void buf_done(Buf *b);                  /* frees the content; the Buf is empty and usable after */
+void buf_clear(Buf *b);                 /* len = 0, keeps the memory */
+char *buf_take(Buf *b);                 /* the content as an owned C string; never NULL */
+const char *buf_str(const Buf *b);      /* borrowed, never NULL */
 void buf_reserve(Buf *b, size_t extra); /* at least `extra` bytes free after len */
 void buf_add(Buf *b, const void *p, size_t n);
 void buf_adds(Buf *b, const char *s);
@@ -33,7 +33,7 @@ void buf_add_le64(Buf *b, uint64_t v);
 void buf_add_be16(Buf *b, uint16_t v);
 void buf_add_be32(Buf *b, uint32_t v);
 void buf_add_be64(Buf *b, uint64_t v);
-void buf_add_varint(Buf *b, uint64_t v); /* LEB128, as protobuf */
+void buf_add_varint(Buf *b, uint64_t v);             /* LEB128, as protobuf */
 void buf_add_bytes(Buf *b, const void *p, size_t n); /* varint length, then the bytes: see rd_bytes() */
 
 typedef struct Rd {

@@ -10,7 +10,8 @@
 #include "base/macro.h"
 
 uint64_t siphash24(const void *p, size_t n, const uint8_t key[16]);
-/* CRC-32C (Castagnoli), as used in the WAL; `crc` is 0 at the start and the earlier result when continuing. */
+/* CRC-32C (Castagnoli), as used in the WAL; `crc` is 0 at the start and the earlier result when continuing.
+ */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 /* Sets the process-wide key of string maps. Programs call it once at start with random bytes; without it the
  * key is fixed, which is what the simulator wants. */

@@ -29,8 +29,8 @@ static const Option *find_short(const Option *options, char c) {
 }
 
 static int bad_value(const Option *o, const char *value, Err *err) {
-        return err_set(err, -EINVAL, "invalid argument \"%s\" for \"%s%s\" flag", value, o->name ? "--" : "-",
-                       o->name ? o->name : (char[]){ o->shrt, 0 });
+        return err_set(err, -EINVAL, "invalid argument \"%s\" for \"%s%s\" flag", value,
+                       o->name ? "--" : "-", o->name ? o->name : (char[]){ o->shrt, 0 });
 }
 
 static int set_option(const Option *o, const char *value, Err *err) {
@@ -74,7 +74,8 @@ static int parse_long(const Option *options, const char *word, const char *shown
         size_t n = strcspn(word, "=");
         const Option *o = options_find(options, word, n);
         if (!o)
-                return err_set(err, -EINVAL, "unknown flag: %.*s", (int) (n + (size_t) (word - shown)), shown);
+                return err_set(err, -EINVAL, "unknown flag: %.*s", (int) (n + (size_t) (word - shown)),
+                               shown);
         if (word[n] == '=')
                 return set_option(o, word + n + 1, err);
         if (!takes_value(o))
@@ -112,7 +113,8 @@ static int parse_word(const Option *options, OptionsFlags flags, const char *w, 
         return parse_short(options, w + 1, a, err);
 }
 
-int options_parse(const Option *options, OptionsFlags flags, int argc, char **argv, char ***ret_rest, Err *err) {
+int options_parse(const Option *options, OptionsFlags flags, int argc, char **argv, char ***ret_rest,
+                  Err *err) {
         _cleanup_free_ char **rest = xnew(char *, (size_t) argc + 1);
         size_t n = 0;
         Args a = { .argv = argv, .argc = argc, .at = 1 };

@@ -11,7 +11,8 @@
  *   r = options_parse(options, OPTIONS_STOP_AT_ARG, argc, argv, &rest, &err);
  *
  * Accepted: --name VALUE, --name=VALUE, -n VALUE, -nVALUE, clustered -it, and -name as --name when
- * OPTIONS_SINGLE_DASH_LONG is set (Go programs; old docker units). A boolean takes --flag, --flag=true|false.
+ * OPTIONS_SINGLE_DASH_LONG is set (Go programs; old docker units). A boolean takes --flag,
+ * --flag=true|false.
  * "--" ends the options. */
 
 #include "base/err.h"
@@ -45,7 +46,8 @@ typedef enum OptionsFlags {
 
 /* Parses argv[1..]; *ret_rest is a new array (free() it, not the strings) of what is left, NULL-terminated.
  * -EINVAL with a message such as "unknown flag: --foo" (docker's wording). */
-int options_parse(const Option *options, OptionsFlags flags, int argc, char **argv, char ***ret_rest, Err *err);
+int options_parse(const Option *options, OptionsFlags flags, int argc, char **argv, char ***ret_rest,
+                  Err *err);
 /* Sets every option whose environment variable PREFIX + NAME (upper case, '-' as '_') is in `env` (a strv of
  * K=V): programs pass environ. To be called before options_parse(), so that the command line wins. */
 int options_from_env(const Option *options, const char *prefix, char *const *env, Err *err);

@@ -154,7 +154,7 @@ int parse_bool_go(const char *s, bool *ret) {
 static const struct {
         const char *name;
         double usec;
-} duration_units[] = { { "ns", 0.001 }, { "us", 1 },          { "µs", 1 }, { "ms", 1000 },
+} duration_units[] = { { "ns", 0.001 },  { "us", 1 },         { "µs", 1 },          { "ms", 1000 },
                        { "s", 1000000 }, { "m", 60000000.0 }, { "h", 3600000000.0 } };
 
 /* The longest unit that `s` starts with: "ms" before "m". */

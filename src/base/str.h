@@ -43,8 +43,8 @@ int parse_bool_go(const char *s, bool *ret);
 /* Go's time.ParseDuration ("1h2m3.5s", "100ms", "0"), to microseconds; negative allowed. */
 int parse_duration_go(const char *s, int64_t *ret_usec);
 
-char *hex_encode(const void *p, size_t n);             /* owned, lower case */
-int hex_decode(const char *s, size_t n, void *ret);    /* n hex digits into n/2 bytes; -EINVAL */
+char *hex_encode(const void *p, size_t n);          /* owned, lower case */
+int hex_decode(const char *s, size_t n, void *ret); /* n hex digits into n/2 bytes; -EINVAL */
 
 /* ---- strv: a NULL-terminated array of owned strings; NULL is the empty list ---- */
 size_t strv_len(char *const *l);

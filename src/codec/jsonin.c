@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/jsonin.h"
 
-/* jansson limits nesting itself, but at 2048, which is deep for recursive users of the tree: refuse early. */
+/* jansson limits nesting itself, but at 2048, which is deep for recursive users of the tree: refuse early.
+ */
 static bool too_deep(const char *s, size_t n) {
         unsigned depth = 0;
         bool in_string = false;
@@ -27,9 +28,11 @@ int ji_parse(const void *p, size_t n, size_t limit, json_t **ret, Err *err) {
         if (limit == 0)
                 limit = JSON_IN_BYTES_MAX;
         if (n > limit)
-                return err_set(err, -EFBIG, "JSON text of %zu bytes is larger than the limit of %zu", n, limit);
+                return err_set(err, -EFBIG, "JSON text of %zu bytes is larger than the limit of %zu", n,
+                               limit);
         if (too_deep(p, n))
-                return err_set(err, -EINVAL, "JSON text is nested more than %d levels deep", JSON_IN_DEPTH_MAX);
+                return err_set(err, -EINVAL, "JSON text is nested more than %d levels deep",
+                               JSON_IN_DEPTH_MAX);
         json_error_t e;
         json_t *j = json_loadb(p ? p : "", n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
         if (!j)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "codec/jsonout.h"
-#include "codec/base64.h"
 #include "base/str.h"
+#include "codec/base64.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -38,7 +38,7 @@ void jo_bool(JsonOut *j, bool v);
 void jo_null(JsonOut *j);
 void jo_raw(JsonOut *j, const char *json, size_t n); /* one complete value, already encoded */
 void jo_base64(JsonOut *j, const void *p, size_t n); /* as a string, standard alphabet with padding */
-void jo_int_str(JsonOut *j, int64_t v);   /* "123": 64-bit numbers of the gRPC gateway */
+void jo_int_str(JsonOut *j, int64_t v);              /* "123": 64-bit numbers of the gRPC gateway */
 void jo_uint_str(JsonOut *j, uint64_t v);
 
 /* key and value at once */

@@ -36,9 +36,9 @@ static void write_line(int level, const char *text) {
                 (void) snprintf(prefix, sizeof(prefix), "<%d>", level);
         else {
                 char when[36];
-                (void) snprintf(prefix, sizeof(prefix), "%s %c %s: ",
-                                format_rfc3339(when, now_wall_nsec(), 3, false), "MACEWNID"[level & 7],
-                                program_name);
+                (void) snprintf(prefix, sizeof(prefix),
+                                "%s %c %s: ", format_rfc3339(when, now_wall_nsec(), 3, false),
+                                "MACEWNID"[level & 7], program_name);
         }
         /* One write, so that lines of several processes on one pipe do not mix. */
         _cleanup_free_ char *line = xasprintf("%s%s\n", prefix, text);

@@ -18,10 +18,10 @@ void log_line(int level, const char *fmt, ...) _printf_(2, 3);
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
 #define log_notice(...) log_line(LOG_NOTICE, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
-#define log_debug(...)                                                                                        \
-        do {                                                                                                  \
-                if (log_level() >= LOG_DEBUG)                                                                 \
-                        log_line(LOG_DEBUG, __VA_ARGS__);                                                     \
+#define log_debug(...)                                                                                      \
+        do {                                                                                                \
+                if (log_level() >= LOG_DEBUG)                                                               \
+                        log_line(LOG_DEBUG, __VA_ARGS__);                                                   \
         } while (0)
 /* Logs "<text>: <strerror>" at error level and returns r. */
 int log_err(int r, const char *fmt, ...) _printf_(2, 3);

@@ -173,8 +173,8 @@ TEST(options_in_all_spellings) {
                              { "rm", 0, OPT_BOOL, &rm, NULL, "", NULL },
                              { "num", 0, OPT_INT, &n, "N", "", NULL },
                              {} };
-        char *argv[] = { "x",  "--name=a", "-eA=b", "-e", "C=d", "-it", "-rm", "--num", "-5",
-                         "img", "--name",  "b",     NULL };
+        char *argv[] = { "x",     "--name=a", "-eA=b", "-e",     "C=d", "-it", "-rm",
+                         "--num", "-5",       "img",   "--name", "b",   NULL };
         _cleanup_free_ char **rest = NULL;
         ASSERT_OK(options_parse(o, OPTIONS_STOP_AT_ARG | OPTIONS_SINGLE_DASH_LONG, 12, argv, &rest, NULL));
         ASSERT_STREQ(name, "a");

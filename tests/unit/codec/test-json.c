@@ -22,9 +22,9 @@ TEST(writes_like_go) {
         jo_end(&j);
         jo_kbool(&j, "t", true);
         jo_end(&j);
-        ASSERT_STREQ(buf_str(&b),
-                     "{\"a\":\"\\u003cx\\u003e\\u0026\\\"\\\\\\n\\u0001\\ufffd\\u2028é\",\"l\":[-9223372036854775808,"
-                     "18446744073709551615,1000000,0.1,\"AQ==\",null],\"t\":true}");
+        ASSERT_STREQ(buf_str(&b), "{\"a\":\"\\u003cx\\u003e\\u0026\\\"\\\\\\n\\u0001\\ufffd\\u2028é\",\"l\":"
+                                  "[-9223372036854775808,"
+                                  "18446744073709551615,1000000,0.1,\"AQ==\",null],\"t\":true}");
 }
 
 TEST(indents) {
