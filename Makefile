@@ -16,6 +16,17 @@ build/.packages: tools/packages
 debug: build/.packages ## build everything with sanitizers into build/debug/
 	@tools/build debug
 
+layer: all ## put together what a cluster's nodes have above their Debian tree, in build/layer/
+	@tools/layer build/bin build/layer
+
+up: layer ## start a three-node cluster on this computer and run the NGINX example on it
+	@tools/packages nodes
+	@build/bin/coracle up
+	@examples/nginx/run
+
+down: ## stop and remove that cluster
+	@[ ! -x build/bin/coracle ] || build/bin/coracle down
+
 test: all debug ## run the tests (under 25 minutes); the last line is "N passed, N failed"
 	@tools/packages nodes tests
 	@tools/run-tests build/debug
@@ -32,4 +43,4 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all debug test format clean install help
+.PHONY: all layer up down debug test format clean install help
