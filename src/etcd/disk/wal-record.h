@@ -20,7 +20,7 @@
 
 #define WAL_HEADER_BYTES 24U
 #define WAL_ALIGN 8U
-#define WAL_PAYLOAD_MAX (64U << 20)
+#define WAL_PAYLOAD_MAX (65U << 20) /* the largest raft entry and its frame */
 #define WAL_LAST 1U
 
 typedef enum WalRecordType {

@@ -63,8 +63,10 @@ typedef struct WalConfig {
 
 /* Whether the disk holds a log. 1, 0 or an error. */
 int wal_exists(Disk *d, Err *err);
-/* A new, empty log. Durable when it returns. -EEXIST. */
-int wal_create(Disk *d, const WalConfig *config, uint64_t cluster_id, uint64_t node_id, Wal **ret, Err *err);
+/* A new log that begins with the batches in `first` (NULL: none), e.g. raft_bootstrap()'s: after a crash they are
+ * there, or there is no log at all. Durable when it returns. -EEXIST. */
+int wal_create(Disk *d, const WalConfig *config, uint64_t cluster_id, uint64_t node_id, Buf *first, Wal **ret,
+               Err *err);
 /* Reads the log, cuts off a torn tail, opens it for appending. -ENOENT; -EUCLEAN with a message when it is
  * damaged. ret_state is the caller's to wal_state_done(). */
 int wal_open(Disk *d, const WalConfig *config, Wal **ret, WalState *ret_state, Err *err);
