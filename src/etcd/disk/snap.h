@@ -48,7 +48,7 @@ SnapSource *snap_source_free(SnapSource *s);
 DEFINE_CLEANUP(SnapSource *, snap_source_free)
 
 typedef struct SnapSink SnapSink;
-/* meta: from the head of the stream; the file must agree with it. */
+/* meta: from the head of the stream; the file must agree with it. One at a time: free the old one first. */
 int snap_sink_open(Disk *d, const RaftSnapMeta *meta, SnapSink **ret, Err *err);
 int snap_sink_add(SnapSink *s, const void *p, size_t n, Err *err);
 /* Durable, checked (-EUCLEAN) and named. Counts only when the log has RaftPersist.snapshot; if raft does not accept

@@ -36,15 +36,17 @@
 
 typedef struct ReplicaMachine {
         void *ctx;
-        /* Applies a client's entry. `wanted`: somebody here waits for the result, which must then be returned (it is
-         * handed out in ReplicaDone); otherwise return NULL. Must be deterministic. */
-        void *(*apply)(void *ctx, uint64_t index, uint64_t term, const void *data, size_t n, bool wanted);
+        /* Applies a client's entry. `request`: the id of the request that waits for it here, or 0. For a waiting one
+         * the result must be returned whole, since more entries are applied before it is handed out in ReplicaDone;
+         * otherwise NULL. The state must not depend on `request`. n == 0: raft's empty entry. */
+        void *(*apply)(void *ctx, uint64_t index, uint64_t term, const void *data, size_t n, uint64_t request);
         /* Applies a membership change: false refuses it (duplicate name, unknown member), which is then no change of
          * raft's membership either, on every member alike. */
-        bool (*apply_conf)(void *ctx, uint64_t index, const RaftConfChange *change, bool wanted, void **ret_result);
+        bool (*apply_conf)(void *ctx, uint64_t index, uint64_t term, const RaftConfChange *change, uint64_t request,
+                           void **ret_result);
         void (*free_result)(void *ctx, void *result);
         /* A view of the state as it is now, that stays valid while later entries are applied. Given to the host in
-         * ReplicaActions.snapshot, which serialises it and then returns it by its own means. */
+         * ReplicaActions.snapshot, which serialises it and then returns it by its own means. NULL: not now. */
         void *(*snapshot)(void *ctx);
 } ReplicaMachine;
 
