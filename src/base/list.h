@@ -46,5 +46,5 @@
         } while (0)
 /* The current item may be removed or freed inside the body; no other may. */
 #define LIST_FOREACH(i, head, link)                                                                         \
-        for (__typeof__((head)->first) i = (head)->first, i##_next = i ? i->link.next : NULL; i;            \
+        for (__typeof__(*(head)->first) *i = (head)->first, *i##_next = i ? i->link.next : NULL; i;         \
              i = i##_next, i##_next = i ? i->link.next : NULL)
