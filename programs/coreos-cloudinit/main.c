@@ -101,15 +101,17 @@ static int run_script(const char *text, size_t n, Err *err) {
 static int apply_config(const Buf *text, Err *err) {
         char host[256] = "localhost";
         (void) gethostname(host, sizeof(host) - 1);
-        const PlanInput in = { .ssh_key_name = arg_key_name, .addresses = addresses(), .hostname = host };
-        _cleanup_(plan_done) Plan plan = {};
-        int r = plan_from_config(&plan, buf_str(text), text->len, &in, err);
+        const CloudPlanInput in = { .ssh_key_name = arg_key_name,
+                                    .addresses = addresses(),
+                                    .hostname = host };
+        _cleanup_(cloud_plan_done) CloudPlan plan = {};
+        int r = cloud_plan_from_config(&plan, buf_str(text), text->len, &in, err);
         if (r < 0)
                 return r;
         if (!arg_dry_run)
-                return plan_apply(&plan, arg_root, err);
+                return cloud_plan_apply(&plan, arg_root, err);
         _cleanup_(buf_done) Buf b = {};
-        plan_print(&plan, &b);
+        cloud_plan_print(&plan, &b);
         fputs(buf_str(&b), stdout);
         return 0;
 }

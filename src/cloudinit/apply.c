@@ -298,7 +298,7 @@ static int apply_action(const Target *t, const Action *a, Err *err) {
         return -EINVAL;
 }
 
-int plan_apply(const Plan *plan, const char *root, Err *err) {
+int cloud_plan_apply(const CloudPlan *plan, const char *root, Err *err) {
         const Target t = { .root = root && !streq(root, "/") ? root : NULL };
         LIST_FOREACH(a, &plan->actions, link) {
                 int r = apply_action(&t, a, err);

@@ -7,4 +7,4 @@
 
 #include "cloudinit/config/cloudconfig.h"
 
-int plan_apply(const Plan *plan, const char *root, Err *err);
+int cloud_plan_apply(const CloudPlan *plan, const char *root, Err *err);

@@ -54,27 +54,27 @@ struct Action {
         size_t content_len;
         mode_t mode;
         bool runtime;
-        char **argv; /* owned strv; freed by plan_done() */
+        char **argv; /* owned strv; freed by cloud_plan_done() */
         LIST_LINK(Action) link;
 };
 
-typedef struct Plan {
+typedef struct CloudPlan {
         Arena arena;
         LIST_HEAD(Action) actions;
         bool units_written;
-} Plan;
+} CloudPlan;
 
-typedef struct PlanInput {
+typedef struct CloudPlanInput {
         const char *ssh_key_name; /* key set of the top-level keys */
         Substitutions addresses;  /* for /etc/environment */
         const char *hostname;     /* of the running system, for manage_etc_hosts without `hostname` */
-} PlanInput;
+} CloudPlanInput;
 
 /* Reads a #cloud-config text (already substituted) into a plan. -EINVAL with "line N: error: ..." */
-int plan_from_config(Plan *plan, const char *text, size_t n, const PlanInput *in, Err *err);
-void plan_done(Plan *plan);
+int cloud_plan_from_config(CloudPlan *plan, const char *text, size_t n, const CloudPlanInput *in, Err *err);
+void cloud_plan_done(CloudPlan *plan);
 /* One line per action, for people. */
-void plan_print(const Plan *plan, Buf *out);
+void cloud_plan_print(const CloudPlan *plan, Buf *out);
 
 /* -validate (A.10): "line N: error|warning|info: message" lines appended to `out`; returns how many. */
 unsigned validate_user_data(const char *text, size_t n, Buf *out);

@@ -8,14 +8,14 @@
 #include <ctype.h>
 #include <stdio.h>
 
-static Action *add(Plan *p, ActionKind kind) {
+static Action *add(CloudPlan *p, ActionKind kind) {
         Action *a = arena_new(&p->arena, Action, 1);
         a->kind = kind;
         LIST_APPEND(&p->actions, a, link);
         return a;
 }
 
-static Action *add_file(Plan *p, const char *path, const char *content, size_t n, mode_t mode) {
+static Action *add_file(CloudPlan *p, const char *path, const char *content, size_t n, mode_t mode) {
         Action *a = add(p, ACTION_FILE);
         a->path = arena_strdup(&p->arena, path);
         a->content = arena_strndup(&p->arena, content, n);
@@ -44,7 +44,7 @@ static int bad(const YamlNode *at, Err *err, const char *what, const char *value
 
 /* ---- users ---- */
 
-static void plan_keys(Plan *p, const char *user, const char *set, const YamlNode *keys) {
+static void plan_keys(CloudPlan *p, const char *user, const char *set, const YamlNode *keys) {
         if (n_items(keys) == 0)
                 return;
         _cleanup_(buf_done) Buf b = {};
@@ -89,7 +89,7 @@ static void useradd_options(char ***argv, const YamlNode *u) {
         }
 }
 
-static int plan_users(Plan *p, const YamlNode *users, const PlanInput *in, Err *err) {
+static int plan_users(CloudPlan *p, const YamlNode *users, const CloudPlanInput *in, Err *err) {
         for (size_t i = 0; i < n_items(users); i++) {
                 const YamlNode *u = users->values[i];
                 const char *name = text(u, "name");
@@ -121,7 +121,7 @@ static int parse_mode(const YamlNode *file, mode_t *ret, Err *err) {
         return 0;
 }
 
-static int plan_file(Plan *p, const YamlNode *f, Err *err) {
+static int plan_file(CloudPlan *p, const YamlNode *f, Err *err) {
         const char *path = text(f, "path"), *encoding = text(f, "encoding");
         const YamlNode *content = yaml_get(f, "content");
         mode_t mode;
@@ -146,7 +146,7 @@ static void oem_line(Buf *b, const YamlNode *oem, const char *key, const char *n
         buf_addf(b, quoted ? "%s=\"%s\"\n" : "%s=%s\n", name, v);
 }
 
-static void plan_oem(Plan *p, const YamlNode *oem) {
+static void plan_oem(CloudPlan *p, const YamlNode *oem) {
         if (!text(oem, "id"))
                 return;
         _cleanup_(buf_done) Buf b = {};
@@ -158,7 +158,7 @@ static void plan_oem(Plan *p, const YamlNode *oem) {
         (void) add_file(p, "/etc/oem-release", b.data, b.len, 0644);
 }
 
-static void plan_update_conf(Plan *p, const YamlNode *update) {
+static void plan_update_conf(CloudPlan *p, const YamlNode *update) {
         _cleanup_(buf_done) Buf b = {};
         static const char *const keys[][2] = { { "reboot_strategy", "REBOOT_STRATEGY" },
                                                { "group", "GROUP" },
@@ -175,7 +175,7 @@ static void plan_update_conf(Plan *p, const YamlNode *update) {
         a->content_len = b.len;
 }
 
-static int plan_hosts(Plan *p, const YamlNode *root, const PlanInput *in, Err *err) {
+static int plan_hosts(CloudPlan *p, const YamlNode *root, const CloudPlanInput *in, Err *err) {
         const char *how = text(root, "manage_etc_hosts"), *host = text(root, "hostname");
         if (!how)
                 return 0;
@@ -219,14 +219,14 @@ static char **section_env(const YamlNode *section, const Key *table, const char 
         return env;
 }
 
-static void plan_flannel(Plan *p, const YamlNode *section) {
+static void plan_flannel(CloudPlan *p, const YamlNode *section) {
         _cleanup_strv_ char **env = section_env(section, schema_flannel, "FLANNELD_");
         _cleanup_free_ char *s = strv_join(env, "\n");
         if (env)
                 (void) add_file(p, "/run/flannel/options.env", s, strlen(s), 0644);
 }
 
-static void plan_drop_in(Plan *p, const YamlNode *section, const Key *table, const char *prefix,
+static void plan_drop_in(CloudPlan *p, const YamlNode *section, const Key *table, const char *prefix,
                          const char *service) {
         _cleanup_strv_ char **env = section_env(section, table, prefix);
         if (!env)
@@ -256,7 +256,7 @@ static bool is_network_unit(const char *name) {
         return endswith(name, ".network") || endswith(name, ".netdev") || endswith(name, ".link");
 }
 
-static int plan_unit_files(Plan *p, const YamlNode *u, const char *name, Err *err) {
+static int plan_unit_files(CloudPlan *p, const YamlNode *u, const char *name, Err *err) {
         bool runtime = flag(u, "runtime");
         _cleanup_free_ char *dest = xasprintf("%s/systemd/%s/%s", runtime ? "/run" : "/etc",
                                               is_network_unit(name) ? "network" : "system", name);
@@ -279,7 +279,7 @@ static int plan_unit_files(Plan *p, const YamlNode *u, const char *name, Err *er
         return 0;
 }
 
-static int plan_unit(Plan *p, const YamlNode *u, Err *err) {
+static int plan_unit(CloudPlan *p, const YamlNode *u, Err *err) {
         const char *name = text(u, "name");
         if (isempty(name) || strchr(name, '/') || name[0] == '.')
                 return bad(u, err, "invalid unit name", name);
@@ -297,7 +297,7 @@ static int plan_unit(Plan *p, const YamlNode *u, Err *err) {
         return 0;
 }
 
-static void plan_command(Plan *p, const char *unit, const char *command) {
+static void plan_command(CloudPlan *p, const char *unit, const char *command) {
         Action *a = add(p, ACTION_COMMAND);
         a->name = unit;
         a->argument = command;
@@ -318,7 +318,7 @@ static int check_command(const YamlNode *u, Err *err) {
         return isempty(command) ? 0 : bad(yaml_get(u, "command"), err, "invalid value", command);
 }
 
-static int plan_units(Plan *p, const YamlNode *coreos, Err *err) {
+static int plan_units(CloudPlan *p, const YamlNode *coreos, Err *err) {
         const YamlNode *units = yaml_get(coreos, "units"), *update = yaml_get(coreos, "update");
         bool network = false;
         for (size_t i = 0; i < n_items(units); i++) {
@@ -354,14 +354,14 @@ static int plan_units(Plan *p, const YamlNode *coreos, Err *err) {
 
 /* ---- the whole ---- */
 
-static bool writes_path(const Plan *p, const char *path) {
+static bool writes_path(const CloudPlan *p, const char *path) {
         LIST_FOREACH(a, &p->actions, link)
                 if (a->path && streq(a->path, path))
                         return true;
         return false;
 }
 
-static void plan_environment(Plan *p, const PlanInput *in) {
+static void plan_environment(CloudPlan *p, const CloudPlanInput *in) {
         const struct {
                 const char *key, *value;
         } vars[] = { { "COREOS_PRIVATE_IPV4", in->addresses.private_ipv4 },
@@ -380,7 +380,7 @@ static void plan_environment(Plan *p, const PlanInput *in) {
         a->content_len = b.len;
 }
 
-int plan_from_config(Plan *p, const char *config, size_t n, const PlanInput *in, Err *err) {
+int cloud_plan_from_config(CloudPlan *p, const char *config, size_t n, const CloudPlanInput *in, Err *err) {
         YamlNode *root = NULL;
         unsigned line;
         _cleanup_(err_done) Err e = {};
@@ -411,14 +411,14 @@ int plan_from_config(Plan *p, const char *config, size_t n, const PlanInput *in,
         return plan_units(p, coreos, err);
 }
 
-void plan_done(Plan *p) {
+void cloud_plan_done(CloudPlan *p) {
         LIST_FOREACH(a, &p->actions, link)
                 a->argv = strv_free(a->argv);
         arena_done(&p->arena);
-        *p = (Plan){};
+        *p = (CloudPlan){};
 }
 
-void plan_print(const Plan *p, Buf *out) {
+void cloud_plan_print(const CloudPlan *p, Buf *out) {
         static const char *const names[_ACTION_KIND_MAX] = {
                 [ACTION_HOSTNAME] = "hostname",    [ACTION_USER] = "user",
                 [ACTION_SSH_KEYS] = "ssh-keys",    [ACTION_FILE] = "write",

@@ -151,10 +151,10 @@ static void check_discovery(Report *r, const YamlNode *section) {
 
 /* What the plan would refuse although each key by itself is fine. */
 static void check_plan(Report *r, const char *text, size_t n) {
-        _cleanup_(plan_done) Plan plan = {};
+        _cleanup_(cloud_plan_done) CloudPlan plan = {};
         _cleanup_(err_done) Err err = {};
-        const PlanInput in = { .ssh_key_name = "coreos-cloudinit", .hostname = "localhost" };
-        if (r->n == 0 && plan_from_config(&plan, text, n, &in, &err) < 0) {
+        const CloudPlanInput in = { .ssh_key_name = "coreos-cloudinit", .hostname = "localhost" };
+        if (r->n == 0 && cloud_plan_from_config(&plan, text, n, &in, &err) < 0) {
                 buf_addf(r->out, "%s\n", err_msg(&err));
                 r->n++;
         }

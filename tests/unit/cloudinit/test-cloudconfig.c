@@ -6,14 +6,14 @@
 #include "test.h"
 
 static char *plan_text(const char *config, Err *err) {
-        _cleanup_(plan_done) Plan plan = {};
-        const PlanInput in = { .ssh_key_name = "set",
+        _cleanup_(cloud_plan_done) CloudPlan plan = {};
+        const CloudPlanInput in = { .ssh_key_name = "set",
                                .hostname = "h",
                                .addresses = { .private_ipv4 = "10.0.0.1" } };
         _cleanup_(buf_done) Buf b = {};
-        if (plan_from_config(&plan, config, strlen(config), &in, err) < 0)
+        if (cloud_plan_from_config(&plan, config, strlen(config), &in, err) < 0)
                 return NULL;
-        plan_print(&plan, &b);
+        cloud_plan_print(&plan, &b);
         return buf_take(&b);
 }
 
