@@ -10,6 +10,7 @@
 static TestCase *first, **last = &first;
 static jmp_buf failed;
 static const char *skipped;
+bool test_update;
 
 void test_register(TestCase *t) {
         *last = t;
@@ -40,12 +41,19 @@ const char *test_data(const char *relative) {
         return p;
 }
 
-/* With arguments, only the tests they name. */
+/* With arguments, only the tests they name. --update: tests rewrite the transcripts they compare with. */
 static bool wanted(const char *name, int argc, char **argv) {
-        for (int i = 1; i < argc; i++)
+        int names = 0;
+        for (int i = 1; i < argc; i++) {
+                if (strcmp(argv[i], "--update") == 0) {
+                        test_update = true;
+                        continue;
+                }
+                names++;
                 if (strcmp(argv[i], name) == 0)
                         return true;
-        return argc < 2;
+        }
+        return names == 0;
 }
 
 int main(int argc, char **argv) {

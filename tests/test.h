@@ -15,6 +15,7 @@ struct TestCase {
 void test_register(TestCase *t);
 _noreturn_ void test_fail(const char *file, int line, const char *fmt, ...) _printf_(3, 4);
 void test_skip(const char *why); /* marks the running test as skipped; return after it */
+extern bool test_update;          /* --update was given: rewrite expected transcripts instead of comparing */
 /* A file below tests/ (TEST_DATA_DIR), e.g. test_data("data/x.json"); the result is valid for ever. */
 const char *test_data(const char *relative);
 

@@ -45,9 +45,10 @@
 #define RAFT_ENTRY_BYTES_MAX (64U << 20) /* one entry's payload */
 #define RAFT_MSG_ENTRIES_MAX 65536U      /* entries in one message */
 #define RAFT_READS_PENDING_MAX 65536U    /* unconfirmed ReadIndex requests at a leader */
-#define RAFT_HELD_MESSAGES_MAX 65536U /* answers waiting for the disk; more are dropped (as by a network)   \
-                                       */
-#define RAFT_INFLIGHT_LIMIT 4096U     /* highest RaftConfig.max_inflight */
+#define RAFT_HELD_MESSAGES_MAX                                                                              \
+        65536U                    /* answers waiting for the disk; more are dropped (as by a network)       \
+                                   */
+#define RAFT_INFLIGHT_LIMIT 4096U /* highest RaftConfig.max_inflight */
 
 /* ---- payload memory ---- */
 
