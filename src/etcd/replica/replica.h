@@ -30,7 +30,10 @@
 #define REPLICA_PENDING_MAX 16384U              /* proposals and reads that wait, each */
 #define REPLICA_PENDING_BYTES_MAX (64U << 20)   /* payload of proposals that wait */
 #define REPLICA_PROPOSAL_BYTES_MAX (16U << 20)  /* one of them */
-#define REPLICA_READ_CONTEXTS_MAX 8U            /* ReadIndex rounds in flight */
+#define REPLICA_READ_ROUNDS_MAX 8U              /* ReadIndex rounds in flight */
+#define REPLICA_BATCH_BYTES_MAX (1U << 20)      /* handed to raft in one step */
+#define REPLICA_BATCH_ITEMS_MAX 1024U
+#define REPLICA_FRAME_BYTES 16U                 /* in front of each entry's payload: whose request it is */
 
 /* ---- the state machine ---- */
 
@@ -52,12 +55,24 @@ typedef struct ReplicaMachine {
 
 /* ---- configuration ---- */
 
+#ifdef CORACLE_FAULTS
+/* See RaftFault. */
+typedef enum ReplicaFault {
+        REPLICA_FAULT_READ_TOO_EARLY = 1 << 0, /* reads do not wait until their index is applied */
+        REPLICA_FAULT_APPLY_TWICE = 1 << 1,    /* the first entry after a start is applied twice */
+        REPLICA_FAULT_SNAPSHOT_SHORT = 1 << 2, /* a snapshot lacks the last entry it claims to hold */
+} ReplicaFault;
+#endif
+
 typedef struct ReplicaConfig {
         RaftConfig raft;
         uint64_t snapshot_entries; /* take a snapshot after so many applied entries; 0: 100000 */
-        uint64_t snapshot_bytes;   /* or so many payload bytes in the log; 0: 64 MiB */
+        uint64_t snapshot_bytes;   /* or so many bytes of them; 0: 64 MiB */
         uint64_t keep_entries;     /* of the log, behind the snapshot, for slow followers; 0: 5000 */
         Usec read_retry;           /* a ReadIndex round without answer is asked again; 0: election timeout / 2 */
+#ifdef CORACLE_FAULTS
+        unsigned faults; /* ReplicaFault */
+#endif
 } ReplicaConfig;
 
 typedef struct ReplicaInitial {
@@ -67,6 +82,8 @@ typedef struct ReplicaInitial {
 
 typedef struct Replica Replica;
 
+/* raft_bootstrap() for logs that a replica reads: the contexts carry its frame. */
+RaftEntry *replica_bootstrap(const RaftConfChange *members, size_t n);
 Replica *replica_new(const ReplicaConfig *config, const ReplicaInitial *initial, const ReplicaMachine *machine,
                      Err *err);
 Replica *replica_free(Replica *r);
@@ -137,6 +154,7 @@ typedef struct ReplicaActions {
         const RaftMsg *snapshot_sends; /* stream the snapshot file (.snap) to .to, this message as head */
         size_t n_snapshot_sends;
         const RaftSnapMeta *restore; /* the staged snapshot is now the state: load its file into the machine, now */
+        const RaftSnapMeta *mark;    /* write wal_batch_snapshot() of it, then purge: wal_purge(), snap_purge() */
         const RaftSnapMeta *snapshot; /* save snapshot_view under this meta, in the background */
         void *snapshot_view;          /* from machine.snapshot() */
         const ReplicaDone *done;
