@@ -441,15 +441,29 @@ static int extension(TarReader *t, const uint8_t *h, Extra *x, Err *err) {
         return r < 0 ? r : 1; /* g: global headers only carry comments in practice; Go ignores them as well */
 }
 
+/* 1 = at a block boundary, 0 = the stream ended in the padding: archives that stop right behind the content of
+ * the last file exist (umoci's --opaque layers) and Go takes them. */
+static int skip_content(TarReader *t, Err *err) {
+        char padding[TAR_BLOCK];
+        int r = skip_bytes(t, t->left, err);
+        if (r < 0)
+                return r;
+        int64_t n = t->padding > 0 ? t->source(t->userdata, padding, t->padding, err) : 0;
+        if (n < 0)
+                return (int) n;
+        t->ended = n < (int64_t) t->padding;
+        t->left = t->padding = 0;
+        return !t->ended;
+}
+
 #define EXTENSIONS_IN_A_ROW_MAX 64
 
 int tar_next(TarReader *t, TarEntry *ret, Err *err) {
         if (t->ended)
                 return 0;
-        int r = skip_bytes(t, t->left + t->padding, err);
-        if (r < 0)
+        int r = skip_content(t, err);
+        if (r <= 0)
                 return r;
-        t->left = t->padding = 0;
         _cleanup_(extra_done) Extra x = {};
         for (int i = 0; i < EXTENSIONS_IN_A_ROW_MAX; i++) {
                 uint8_t block[TAR_BLOCK];

@@ -30,6 +30,7 @@ typedef struct Extractor {
         Map opaque, implicit; /* path to anything */
         DirTime *times;       /* owned, n_times of them */
         size_t n_times, times_cap, names;
+        bool root_seen;
         char *parent;         /* owned: the path that parent_fd is open on */
         int parent_fd;
         uint8_t *buf; /* owned, COPY_BYTES */
@@ -428,6 +429,7 @@ static int extract_entry(Extractor *x, const TarEntry *e, Err *err) {
                 t.name = t.path;
                 if (e->type != TAR_DIR)
                         return err_set(err, -EBADMSG, "the layer's root is no folder");
+                x->root_seen = true;
                 return extract_dir(x, &t, err);
         }
         t.name = path_base(t.path);
@@ -493,6 +495,8 @@ int extract_layer(TarReader *tar, int rootfd, const ExtractLimits *limits, Extra
                 return r;
         x.result.opaque = map_keys(&x.opaque);
         x.result.implicit = map_keys(&x.implicit);
+        if (!x.root_seen)
+                strv_add(&x.result.implicit, "");
         *ret = x.result;
         x.result = (ExtractResult){};
         return 0;

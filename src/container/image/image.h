@@ -128,6 +128,32 @@ void image_progress_event(const ImageEvent *e, void *progress);
 ImageProgress *image_progress_free(ImageProgress *p);
 DEFINE_CLEANUP(ImageProgress *, image_progress_free)
 
+/* ---- archives ---- */
+
+/* `docker load`: reads a docker archive or an OCI layout (tar, compressed or not) from fd, which may be a pipe.
+ * *ret_lines: strv of "Loaded image: x:y" and "Loaded image ID: sha256:…". `event` may be NULL. */
+int image_load_archive(ImageStore *s, int fd, ImageEventFn event, void *userdata, char ***ret_lines, Err *err);
+/* `docker save`: writes an OCI layout that is a docker archive as well (both kinds of readers take it). A name
+ * that is a reference is written with its tag, an id without one. */
+int image_save_archive(ImageStore *s, char *const *names, int fd, Err *err);
+/* `docker import`: a root file system as a tar becomes a one-layer image. `changes` are Dockerfile lines (CMD,
+ * ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR); reference and message may be NULL. */
+int image_import_tar(ImageStore *s, int fd, const char *reference, const char *message, char *const *changes,
+                     char **ret_id, Err *err);
+/* `docker tag`. */
+int image_tag(ImageStore *s, const char *source, const char *target, Err *err);
+
+/* ---- removing ---- */
+
+typedef struct RemoveReport {
+        char **untagged; /* user forms */
+        char **deleted;  /* "sha256:…": the image, then its layers from the top */
+} RemoveReport;
+
+void remove_report_done(RemoveReport *r);
+/* `docker rmi`: -ENOENT "No such image: X", -EBUSY with docker's "conflict: …" messages. */
+int image_remove(ImageStore *s, const char *name, bool force, RemoveReport *ret, Err *err);
+
 /* ---- for `docker inspect` and the API ---- */
 
 struct JsonOut;

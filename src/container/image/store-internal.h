@@ -105,13 +105,5 @@ int ingest_image(Ingest *g, const char *id, const char *manifest, char *const *n
 
 /* ---- taking things out ---- */
 
-typedef struct RemoveReport {
-        char **untagged; /* user forms */
-        char **deleted;  /* "sha256:…": the image, then its layers from the top */
-} RemoveReport;
-
-void remove_report_done(RemoveReport *r);
-/* `docker rmi`: spec A.3 and the observed 409 messages. */
-int image_remove(ImageStore *s, const char *name, bool force, RemoveReport *ret, Err *err);
 /* Deletes what no image refers to, unless something is being pulled or loaded. */
 int store_sweep(ImageStore *s, Err *err);
