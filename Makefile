@@ -3,6 +3,7 @@
 
 PREFIX ?= /usr
 DESTDIR ?=
+FUZZ_SECONDS ?= 60
 
 all: build/.packages ## build the optimised programs into build/bin/
 	@tools/build release
@@ -34,6 +35,14 @@ test: all debug ## run the tests (under 25 minutes); the last line is "N passed,
 format: ## lay out the code as the house does (clang-format 14)
 	@git ls-files -co --exclude-standard "*.c" "*.h" | xargs clang-format -i
 
+test-long: all debug ## long simulations and fuzzing (hours can be given: FUZZ_SECONDS=3600)
+	@tools/packages nodes tests
+	@tools/fuzz $(FUZZ_SECONDS)
+
+bench: layer ## measure beside the peers, in one run
+	@tools/packages nodes tests bench
+	@bench/run
+
 clean: ## remove what was built
 	rm -rf build
 
@@ -43,4 +52,6 @@ install: all ## install under $(DESTDIR)$(PREFIX)
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all layer up down debug test format clean install help
+# Programs and cluster tests take turns; only the build itself is parallel.
+.NOTPARALLEL:
+.PHONY: test-long bench all layer up down debug test format clean install help
