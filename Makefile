@@ -28,14 +28,14 @@ up: layer ## start a three-node cluster on this computer and run the NGINX examp
 down: ## stop and remove that cluster
 	@[ ! -x build/bin/coracle ] || build/bin/coracle down
 
-test: all debug ## run the tests (under 25 minutes); the last line is "N passed, N failed"
+test: layer debug ## run the tests (under 25 minutes); the last line is "N passed, N failed"
 	@tools/packages nodes tests
 	@tools/run-tests build/debug
 
 format: ## lay out the code as the house does (clang-format 14)
 	@git ls-files -co --exclude-standard "*.c" "*.h" | xargs clang-format -i
 
-test-long: all debug ## long simulations and fuzzing (hours can be given: FUZZ_SECONDS=3600)
+test-long: layer debug ## long simulations and fuzzing (hours can be given: FUZZ_SECONDS=3600)
 	@tools/packages nodes tests
 	@tools/fuzz $(FUZZ_SECONDS)
 
@@ -46,8 +46,14 @@ bench: layer ## measure beside the peers, in one run
 clean: ## remove what was built
 	rm -rf build
 
-install: all ## install under $(DESTDIR)$(PREFIX)
+install: layer ## install under $(DESTDIR)$(PREFIX)
 	@for p in $$(tools/sources programs); do install -D -m 755 build/bin/$$p $(DESTDIR)$(PREFIX)/bin/$$p; done
+	@for p in $$(tools/sources programs); do install -D -m 644 os/bash-completion/coracle \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	@for m in docs/man/*.[0-9]; do install -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+	@mkdir -p $(DESTDIR)$(PREFIX)/lib/coracle
+	@install -m 755 tools/node-tree tools/node-trim $(DESTDIR)$(PREFIX)/lib/coracle/
+	@rm -rf $(DESTDIR)$(PREFIX)/lib/coracle/layer && cp -a build/layer $(DESTDIR)$(PREFIX)/lib/coracle/layer
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
