@@ -125,8 +125,13 @@ void raft_campaign(Raft *r, bool pre, bool transfer) {
  * it: the old membership must not elect anybody any more (see follower.c, prove_commit()). */
 void raft_hup(Raft *r, bool transfer) {
         raft_reset_election_timer(r);
-        if (r->role == RAFT_LEADER || !raft_promotable(r))
+        if (r->role == RAFT_LEADER)
                 return;
+        if (!raft_promotable(r)) {
+                if (r->role != RAFT_FOLLOWER) /* removed while it campaigned */
+                        raft_become_follower(r, r->hs.term, 0);
+                return;
+        }
         if (r->applied < r->log.snap_index) {
                 TRACE(r, "does not campaign: a snapshot is being installed");
                 return;

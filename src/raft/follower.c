@@ -22,7 +22,8 @@ void raft_commit_to(Raft *r, uint64_t index) {
 /* A success promises that everything up to index is durable here. */
 void raft_send_app_resp(Raft *r, uint64_t to, uint64_t index) {
         Wait wait = index <= r->stable || HAS_FAULT(r, ACK_BEFORE_SYNC) ? WAIT_HARD_STATE : WAIT_ALL;
-        raft_send(r, (RaftMsg){ .type = RAFT_MSG_APP_RESP, .to = to, .index = index }, wait, 0);
+        RaftMsg m = { .type = RAFT_MSG_APP_RESP, .to = to, .index = index, .commit = r->commit_saved };
+        raft_send(r, m, wait, 0);
 }
 
 static void reject_append(Raft *r, const RaftMsg *m) {
@@ -116,8 +117,11 @@ void raft_on_append(Raft *r, const RaftMsg *m) {
 void raft_on_heartbeat(Raft *r, const RaftMsg *m) {
         if (m->commit <= raft_log_last(&r->log))
                 raft_commit_to(r, m->commit);
-        raft_send(r, (RaftMsg){ .type = RAFT_MSG_HEARTBEAT_RESP, .to = m->from, .context = m->context },
-                  WAIT_HARD_STATE, 0);
+        RaftMsg resp = { .type = RAFT_MSG_HEARTBEAT_RESP,
+                         .to = m->from,
+                         .context = m->context,
+                         .commit = r->commit_saved };
+        raft_send(r, resp, WAIT_HARD_STATE, 0);
 }
 
 /* The part that needs no change of state. */

@@ -20,9 +20,10 @@ Peer *raft_peer(const Raft *r, uint64_t id) {
         return NULL;
 }
 
-void raft_peer_heard(Raft *r, Peer *p) {
+static void peer_heard(Raft *r, Peer *p, const RaftMsg *m) {
         p->heard = p->ever_heard = true;
         p->last_heard = r->now;
+        p->commit = MAX(p->commit, m->commit);
 }
 
 /* ---- inflight window ---- */
@@ -64,7 +65,7 @@ static void peer_state(Raft *r, Peer *p, RaftProgressState state) {
                       raft_progress_name(state), p->match, p->next);
         p->state = state;
         p->paused = false;
-        p->snap_index = 0;
+        p->snap_index = p->sent_commit = 0;
         inflight_clear(p);
 }
 
@@ -78,19 +79,6 @@ static void peer_replicate(Raft *r, Peer *p) {
         peer_state(r, p, RAFT_REPLICATE);
 }
 
-static bool peer_paused(const Raft *r, const Peer *p) {
-        switch (p->state) {
-        case RAFT_PROBE:
-                return p->paused;
-        case RAFT_REPLICATE:
-                return inflight_full(r, p);
-        case RAFT_SNAPSHOT:
-        case _RAFT_PROGRESS_MAX:
-                break;
-        }
-        return true;
-}
-
 static void peer_done(Peer *p) {
         p->ring = xfree(p->ring);
 }
@@ -102,7 +90,7 @@ void raft_leader_done(Raft *r) {
         r->n_peers = 0;
         r->transferee = 0;
         r->uncommitted_bytes = 0;
-        r->noop_index = 0;
+        r->noop_index = r->leave_index = 0;
 }
 
 static void peers_keep(Raft *r, Peer *to, size_t *n, uint64_t id, bool learner) {
@@ -248,6 +236,7 @@ bool raft_send_append(Raft *r, Peer *p, bool even_empty) {
                       .log_term = raft_log_term(&r->log, prev),
                       .commit = r->hs.commit };
         raft_send(r, m, WAIT_HARD_STATE, n);
+        p->sent_commit = r->hs.commit;
         if (p->state == RAFT_PROBE)
                 p->paused = true;
         else if (n > 0) {
@@ -257,14 +246,19 @@ bool raft_send_append(Raft *r, Peer *p, bool even_empty) {
         return true;
 }
 
+/* Everything that the peer can take now. The news of a commit alone is worth a message only when the
+ * pipeline is empty: otherwise an answer will come, and bring us back here. */
+static void catch_up(Raft *r, Peer *p) { /* a probe is always worth it */
+        while (raft_send_append(r, p, p->state == RAFT_PROBE) && p->state == RAFT_REPLICATE)
+                ;
+        if (p->state == RAFT_REPLICATE && p->ring_n == 0 && p->sent_commit < r->hs.commit)
+                (void) raft_send_append(r, p, true);
+}
+
 void raft_broadcast_append(Raft *r) {
-        for (size_t i = 0; i < r->n_peers; i++) {
-                Peer *p = &r->peers[i];
-                if (!raft_send_append(r, p, true))
-                        continue;
-                while (p->state == RAFT_REPLICATE && raft_send_append(r, p, false))
-                        ;
-        }
+        for (size_t i = 0; i < r->n_peers; i++)
+                if (r->peers[i].id != r->cfg.id)
+                        catch_up(r, &r->peers[i]);
 }
 
 void raft_broadcast_heartbeat(Raft *r) {
@@ -306,6 +300,8 @@ static RaftDrop conf_allowed(const Raft *r, const RaftEntry *e) {
 /* All or nothing. */
 RaftDrop raft_leader_propose(Raft *r, const RaftEntry *e, size_t n) {
         assert(r->role == RAFT_LEADER);
+        if (r->leave_index != 0)
+                return RAFT_DROP_NO_LEADER;
         if (r->transferee != 0)
                 return RAFT_DROP_TRANSFER;
         uint64_t bytes = 0;
@@ -366,7 +362,6 @@ static void append_rejected(Raft *r, Peer *p, const RaftMsg *m) {
 }
 
 static void append_accepted(Raft *r, Peer *p, uint64_t index) {
-        bool was_paused = peer_paused(r, p);
         if (index < p->match || (index == p->match && p->state != RAFT_PROBE))
                 return;
         p->match = index;
@@ -387,10 +382,8 @@ static void append_accepted(Raft *r, Peer *p, uint64_t index) {
         }
         if (raft_maybe_commit(r))
                 raft_broadcast_append(r);
-        else if (was_paused)
-                (void) raft_send_append(r, p, true);
-        while (p->state == RAFT_REPLICATE && raft_send_append(r, p, false))
-                ;
+        else
+                catch_up(r, p);
         maybe_timeout_now(r, p);
 }
 
@@ -398,18 +391,19 @@ void raft_on_app_resp(Raft *r, const RaftMsg *m) {
         Peer *p = raft_peer(r, m->from);
         if (!p || p->id == r->cfg.id)
                 return;
-        raft_peer_heard(r, p);
+        peer_heard(r, p, m);
         if (m->reject)
                 append_rejected(r, p, m);
         else if (m->index <= raft_log_last(&r->log))
                 append_accepted(r, p, m->index);
+        raft_maybe_leave(r);
 }
 
 void raft_on_heartbeat_resp(Raft *r, const RaftMsg *m) {
         Peer *p = raft_peer(r, m->from);
         if (!p || p->id == r->cfg.id)
                 return;
-        raft_peer_heard(r, p);
+        peer_heard(r, p, m);
         p->paused = false;
         if (p->match < raft_log_last(&r->log) || p->state == RAFT_PROBE)
                 (void) raft_send_append(r, p, true);
@@ -417,6 +411,27 @@ void raft_on_heartbeat_resp(Raft *r, const RaftMsg *m) {
                 p->read_acked = m->context;
                 raft_reads_confirm(r);
         }
+        raft_maybe_leave(r);
+}
+
+static uint64_t commit_of(const Raft *r, const Peer *p) {
+        return p->commit;
+}
+
+/* A leader that was removed goes on until a majority of those who stay knows that the removal is committed.
+ * Otherwise nobody might be electable: the others still count our vote, and we may have entries that they
+ * lack. */
+void raft_maybe_leave(Raft *r) {
+        if (r->role != RAFT_LEADER || r->leave_index == 0 || raft_quorum_of(r, commit_of) < r->leave_index)
+                return;
+        const Peer *best = NULL;
+        for (size_t i = 0; i < r->n_peers; i++)
+                if (!r->peers[i].learner && (!best || r->peers[i].match > best->match))
+                        best = &r->peers[i];
+        TRACE(r, "steps down: removed, and a majority knows it");
+        if (best && best->commit >= r->leave_index)
+                raft_send(r, (RaftMsg){ .type = RAFT_MSG_TIMEOUT_NOW, .to = best->id }, WAIT_HARD_STATE, 0);
+        raft_become_follower(r, r->hs.term, 0);
 }
 
 void raft_check_quorum(Raft *r) {

@@ -99,6 +99,7 @@ void raft_persisted(Raft *r, uint64_t seq) {
         for (; n < r->n_writes && r->writes[n].seq <= seq; n++) {
                 const Write *w = &r->writes[n];
                 r->stable = MAX(r->stable, w->last);
+                r->commit_saved = w->commit;
                 if (w->snap_index > r->applied) {
                         r->applied = r->handed = w->snap_index;
                         r->handed_bytes = 0;
@@ -119,11 +120,23 @@ void raft_persisted(Raft *r, uint64_t seq) {
         }
 }
 
+/* The commit index is a hint that rides along with other writes, except when a membership change became
+ * committed: a member that forgot this in a crash could elect, or wait for votes, by a membership that is no
+ * more. */
+static bool conf_committed(const Raft *r) {
+        if (r->log.last_conf <= r->hs_written.commit)
+                return false;
+        for (uint64_t i = MAX(r->hs_written.commit, r->log.snap_index) + 1; i <= r->hs.commit; i++)
+                if (raft_log_at(&r->log, i)->type == RAFT_ENTRY_CONF)
+                        return true;
+        return false;
+}
+
 /* Collects what this step changed into one numbered write. */
 static void finish_persist(Raft *r, RaftPersist *p) {
         bool hard = r->hs.term != r->hs_written.term || r->hs.vote != r->hs_written.vote;
         uint64_t last = raft_log_last(&r->log);
-        if (!hard && !r->snap_pending && !r->truncate_from && r->written == last) {
+        if (!hard && !conf_committed(r) && !r->snap_pending && !r->truncate_from && r->written == last) {
                 *p = (RaftPersist){ .hs = r->hs };
                 return;
         }
@@ -140,7 +153,8 @@ static void finish_persist(Raft *r, RaftPersist *p) {
         GROW(r->writes, r->writes_cap, r->n_writes + 1);
         r->writes[r->n_writes++] = (Write){ .seq = seq,
                                             .last = last,
-                                            .snap_index = r->snap_pending ? r->snap.index : 0 };
+                                            .snap_index = r->snap_pending ? r->snap.index : 0,
+                                            .commit = r->hs.commit };
         r->written = last;
         r->hs_written = r->hs;
 }

@@ -18,8 +18,9 @@
 #define INFLIGHT_BYTES_FACTOR 32U /* unanswered bytes per follower, in batches */
 #define UNCOMMITTED_BYTES_DEFAULT (64ULL << 20)
 #define APPLY_BYTES_DEFAULT (16ULL << 20)
-#define ENTRY_OVERHEAD 24U /* counted per entry in every byte limit, so that tiny entries are limited too   \
-                            */
+#define ENTRY_OVERHEAD                                                                                      \
+        24U /* counted per entry in every byte limit, so that tiny entries are limited too                  \
+             */
 
 #ifdef CORACLE_FAULTS
 #        define HAS_FAULT(r, f) (((r)->cfg.faults & RAFT_FAULT_##f) != 0)
@@ -41,9 +42,11 @@ typedef struct Peer {
         RaftProgressState state;
         Usec last_heard;
         uint64_t match, next;
-        uint64_t snap_index; /* snapshot state: the peer needs at least this */
-        uint64_t read_acked; /* highest ReadIndex round it confirmed */
-        Inflight *ring;      /* owned, ring_cap slots, allocated on first use */
+        uint64_t snap_index;  /* snapshot state: the peer needs at least this */
+        uint64_t sent_commit; /* commit index in the last append to it */
+        uint64_t commit;      /* commit index that it reported */
+        uint64_t read_acked;  /* highest ReadIndex round it confirmed */
+        Inflight *ring;       /* owned, ring_cap slots, allocated on first use */
         uint32_t ring_cap, ring_head, ring_n;
         uint64_t ring_bytes;
 } Peer;
@@ -67,6 +70,7 @@ typedef struct Write {
         uint64_t seq;
         uint64_t last;       /* durable up to here when it completes (lowered by later truncation) */
         uint64_t snap_index; /* != 0: it installs a snapshot */
+        uint64_t commit;
 } Write;
 
 typedef struct Vote {
@@ -98,6 +102,7 @@ struct Raft {
         uint64_t stable;  /* entries up to here are durable */
         uint64_t written; /* entries up to here were handed out for writing */
         RaftHardState hs_written;
+        uint64_t commit_saved;               /* the commit index that is durable */
         uint64_t seq_last, seq_hs, seq_done; /* handed out; latest with a new term or vote; confirmed */
         uint64_t truncate_from;              /* in this step, 0: none */
         bool snap_pending;                   /* in this step: `snap` is to be installed */
@@ -119,6 +124,7 @@ struct Raft {
         Usec heartbeat_deadline, quorum_deadline;
         uint64_t noop_index;         /* first entry of our own term */
         uint64_t pending_conf_index; /* no membership change before this is applied */
+        uint64_t leave_index;        /* our own removal, once applied: we lead until the others know of it */
         uint64_t uncommitted_bytes;
         uint64_t transferee;
         Usec transfer_deadline;
@@ -177,9 +183,9 @@ void raft_leader_append(Raft *r, uint32_t type, RaftBlock *block, const void *da
 void raft_on_app_resp(Raft *r, const RaftMsg *m);
 void raft_on_heartbeat_resp(Raft *r, const RaftMsg *m);
 void raft_check_quorum(Raft *r);
+void raft_maybe_leave(Raft *r);
 RaftDrop raft_leader_propose(Raft *r, const RaftEntry *e, size_t n);
 RaftDrop raft_transfer(Raft *r, uint64_t to);
-void raft_peer_heard(Raft *r, Peer *p);
 void raft_peer_probe(Raft *r, Peer *p, uint64_t next);
 
 /* follower.c */

@@ -79,6 +79,7 @@ static void load_log(Raft *r, const RaftInitial *i) {
         r->stable = r->written = raft_log_last(&r->log);
         r->applied = r->handed = i->applied;
         r->hs_written = r->hs;
+        r->commit_saved = r->hs.commit;
         r->conf = i->conf;
 }
 
@@ -316,6 +317,13 @@ static void transfer(Raft *r, uint64_t to) {
 
 /* ---- the state machine and the transport report ---- */
 
+/* The last words to members that leave, or from a leader that does: that the removal is committed. */
+static void tell_commit(Raft *r, uint64_t removed) {
+        for (size_t i = 0; i < r->n_peers; i++)
+                if (removed == r->cfg.id || removed == r->peers[i].id)
+                        (void) raft_send_append(r, &r->peers[i], true);
+}
+
 static void conf_applied(Raft *r, const RaftEntry *e) {
         RaftConfChange change;
         RaftConf before = r->conf;
@@ -331,17 +339,17 @@ static void conf_applied(Raft *r, const RaftEntry *e) {
               r->conf.n_voters, r->conf.n_learners);
         if (r->role != RAFT_LEADER)
                 return;
-        if (!raft_conf_is_voter(&r->conf, r->cfg.id)) {
-                TRACE(r, "steps down: no voter any more");
-                raft_become_follower(r, r->hs.term, 0);
-                return;
-        }
+        if (change.type == RAFT_CONF_REMOVE)
+                tell_commit(r, change.id);
+        if (!raft_conf_is_voter(&r->conf, r->cfg.id))
+                r->leave_index = e->index;
         raft_peers_sync(r);
         if (r->transferee != 0 && !raft_conf_is_voter(&r->conf, r->transferee))
                 r->transferee = 0;
         (void) raft_maybe_commit(r);
         raft_broadcast_append(r);
         raft_reads_confirm(r);
+        raft_maybe_leave(r);
 }
 
 static void on_applied(Raft *r, uint64_t index, bool conf_veto) {

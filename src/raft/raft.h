@@ -27,7 +27,8 @@
  *    followers while its own disk still writes them, but counts itself only for what PERSISTED confirmed;
  *    a one-node cluster thus commits only after its own fsync.
  *  - Entries are handed out for applying only when they are committed *and* durable here.
- *  - hs.commit is only a hint for faster restarts: it rides along with other writes and never causes one.
+ *  - hs.commit is a hint for faster restarts: it rides along with other writes. It causes one only when it
+ * passes a membership change.
  *  - The whole log since the last compaction is in memory (as in etcd); payloads are never copied, they are
  *    slices of ref-counted blocks. The driver bounds memory by RAFT_EV_COMPACT (see RaftStatus.log_bytes).
  *

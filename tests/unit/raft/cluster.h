@@ -454,7 +454,7 @@ static void node_compact(Cluster *c, Node *n, uint64_t index) {
         step(c, n, &ev);
 }
 
-static void cluster_stabilize(Cluster *c, size_t rounds) {
+static _unused_ void cluster_stabilize(Cluster *c, size_t rounds) {
         for (size_t i = 0; i < rounds; i++) {
                 bool busy = c->n_net > 0;
                 (void) deliver(c, 0, 0, 0, SIZE_MAX, false);
@@ -472,7 +472,7 @@ static void cluster_stabilize(Cluster *c, size_t rounds) {
 }
 
 /* Time passes for everybody, in small steps; messages take one step. */
-static void cluster_run(Cluster *c, Usec duration, Usec every) {
+static _unused_ void cluster_run(Cluster *c, Usec duration, Usec every) {
         for (Usec t = 0; t < duration; t += every) {
                 for (unsigned id = 1; id <= NODES_MAX; id++) {
                         Node *n = &c->nodes[id];
