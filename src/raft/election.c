@@ -85,6 +85,34 @@ static void count_vote(Raft *r, uint64_t id, bool granted) {
         }
 }
 
+/* Votes and answers carry the sender's commit index and the term of that entry. Whoever has the same entry
+ * knows then that it is committed. This is what gets a cluster of two out of this corner: A was removed,
+ * knows it and will not campaign, but has the longer log; B has the removal in its log without knowing that
+ * it is committed, and asks A for a vote that A must refuse. */
+static void tell_commit(const Raft *r, RaftMsg *m) {
+        m->commit = r->hs.commit;
+        m->hint = raft_log_term(&r->log, r->hs.commit);
+}
+
+static bool conf_unapplied(const Raft *r) {
+        if (r->log.last_conf == 0)
+                return false;
+        for (uint64_t i = r->hs.commit; i > MAX(r->applied, r->log.snap_index); i--)
+                if (raft_log_at(&r->log, i)->type == RAFT_ENTRY_CONF)
+                        return true;
+        return false;
+}
+
+static void learn_commit(Raft *r, const RaftMsg *m) {
+        if (r->role == RAFT_LEADER || m->commit <= r->hs.commit || m->hint == 0 ||
+            raft_log_term(&r->log, m->commit) != m->hint)
+                return;
+        TRACE(r, "learns from %" PRIu64 " that %" PRIu64 " is committed", m->from, m->commit);
+        raft_commit_to(r, m->commit);
+        if (r->role != RAFT_FOLLOWER && conf_unapplied(r))
+                raft_become_follower(r, r->hs.term, 0);
+}
+
 static void become_candidate(Raft *r, bool pre) {
         assert(r->role != RAFT_LEADER);
         r->role = pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE;
@@ -111,6 +139,7 @@ void raft_campaign(Raft *r, bool pre, bool transfer) {
                               .index = raft_log_last(&r->log),
                               .log_term = raft_log_last_term(&r->log),
                               .force = transfer };
+                tell_commit(r, &m);
                 raft_send(r, m, WAIT_HARD_STATE, 0);
         }
         /* Our own vote is a vote like others: it counts once it is durable (and so is the log it speaks
@@ -136,17 +165,17 @@ void raft_hup(Raft *r, bool transfer) {
                 TRACE(r, "does not campaign: a snapshot is being installed");
                 return;
         }
-        for (uint64_t i = r->hs.commit; r->log.last_conf > 0 && i > r->applied; i--)
-                if (raft_log_at(&r->log, i)->type == RAFT_ENTRY_CONF) {
-                        TRACE(r, "does not campaign: membership change %" PRIu64 " is not applied", i);
-                        return;
-                }
+        if (conf_unapplied(r)) {
+                TRACE(r, "does not campaign: a committed membership change is not applied");
+                return;
+        }
         raft_campaign(r, r->cfg.pre_vote && !transfer, transfer);
 }
 
 void raft_on_vote(Raft *r, const RaftMsg *m) {
         bool pre = m->type == RAFT_MSG_PRE_VOTE;
         assert(pre ? m->term >= r->hs.term : m->term == r->hs.term);
+        learn_commit(r, m);
         uint64_t last = raft_log_last(&r->log), last_term = raft_log_last_term(&r->log);
         bool free_to_vote = r->hs.vote == m->from || (r->hs.vote == 0 && r->leader == 0) ||
                             (pre && m->term > r->hs.term) || HAS_FAULT(r, DOUBLE_VOTE);
@@ -161,6 +190,7 @@ void raft_on_vote(Raft *r, const RaftMsg *m) {
                          .to = m->from,
                          .term = grant ? m->term : r->hs.term,
                          .reject = !grant };
+        tell_commit(r, &resp);
         if (grant && !pre) {
                 r->hs.vote = m->from;
                 raft_reset_election_timer(r);
