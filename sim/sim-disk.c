@@ -237,9 +237,12 @@ static int sim_pwrite(DiskFile *f, const void *p, size_t n, uint64_t offset) {
                 return -EBADF;
         bool half;
         int r = begin(d, true, &half);
-        /* An error in the middle leaves a part written, as write(2) does. */
-        if (r < 0 && !half)
+        /* An error in the middle leaves a part written, up to the end of a sector. */
+        if (r < 0 && !half) {
                 n = rng_below(&d->rng, n + 1);
+                size_t tail = (size_t) ((offset + n) % DISK_SECTOR);
+                n -= MIN(n, tail);
+        }
         if (n > 0 && (r == 0 || half || r == -EIO || r == -ENOSPC))
                 change_file(sim_file(f)->inode, CHANGE_WRITE, offset, p, n);
         return r;
@@ -339,6 +342,7 @@ static int sim_fsyncdir(Disk *disk) {
 }
 
 static void sim_disk_leave(Disk *disk) {
+        (void) disk;
 }
 
 static const DiskOps sim_ops = {
@@ -407,6 +411,14 @@ bool sim_disk_is_off(const SimDisk *d) {
 
 bool sim_disk_has_failed(const SimDisk *d) {
         return d->failed;
+}
+
+void sim_disk_detach(SimDisk *d, bool detached) {
+        d->off = detached;
+        if (detached)
+                return;
+        d->failed = false;
+        d->cut_at = d->fail_at = 0;
 }
 
 /* A write reaches the medium sector by sector. `*budget` sectors still do in SIM_CUT_PREFIX. */
@@ -502,8 +514,7 @@ uint8_t *sim_disk_bytes(SimDisk *d, const char *name, size_t *ret_len) {
         if (!at)
                 return NULL;
         Inode *inode = at->inode;
-        assert(inode->n_changes == 0);
-        buf_copy(&inode->durable, &inode->now);
+        assert(inode->n_changes == 0 && inode->now.len == inode->durable.len);
         *ret_len = inode->now.len;
         return (uint8_t *) inode->now.data;
 }

@@ -36,6 +36,9 @@ uint64_t sim_disk_operations(const SimDisk *d);
 bool sim_disk_is_off(const SimDisk *d);
 /* Whether an injected error was handed out since the last power cut. */
 bool sim_disk_has_failed(const SimDisk *d);
+/* From here on every operation fails, as for a process that is gone; the medium stays as it is. false: a new process
+ * begins, and injected errors are forgotten. */
+void sim_disk_detach(SimDisk *d, bool detached);
 /* What a new start finds. Files that are still open must be closed (by their owner) before. */
 void sim_disk_power_cut(SimDisk *d, SimDiskCut how);
 /* A second medium with the same durable and volatile state. */

@@ -37,7 +37,7 @@ struct Replica {
         ReplicaConfig config;
         ReplicaMachine machine;
         Usec now;
-        bool dead;
+        bool dead, stepped;
 
         /* what the last raft_step() gave; its committed entries wait in it for the next step */
         RaftUpdate update;

@@ -207,6 +207,7 @@ static void sort_messages(Replica *r, ReplicaActions *ret) {
 static void step_raft(Replica *r, const RaftEvent *ev, ReplicaActions *ret) {
         assert(r->n_unapplied == 0);
         raft_step(r->raft, ev, &r->update);
+        r->stepped = true;
         const RaftUpdate *u = &r->update;
         if (u->persist.seq > 0)
                 ret->persist = &u->persist;
@@ -281,7 +282,7 @@ static void transfer(Replica *r, uint64_t peer, ReplicaActions *ret) {
 static void tick(Replica *r, ReplicaActions *ret) {
         r->flushing = true;
         RaftEvent e = { .type = RAFT_EV_TICK, .now = r->now };
-        if (raft_deadline(r->raft) <= r->now)
+        if (!r->stepped || raft_deadline(r->raft) <= r->now)
                 step_raft(r, &e, ret);
         else
                 (void) work(r, ret);
@@ -365,7 +366,8 @@ void replica_step(Replica *r, const ReplicaEvent *ev, ReplicaActions *ret) {
 }
 
 Usec replica_deadline(const Replica *r) {
-        return MIN(raft_deadline(r->raft), requests_deadline(r));
+        /* What was committed before a restart comes out of the first step. */
+        return r->stepped ? MIN(raft_deadline(r->raft), requests_deadline(r)) : 0;
 }
 
 /* ---- looking inside ---- */
