@@ -205,5 +205,7 @@ void raft_on_vote_resp(Raft *r, const RaftMsg *m) {
                 return;
         if (r->role == RAFT_PRE_CANDIDATE && !m->reject && m->term != r->hs.term + 1)
                 return; /* for an earlier attempt */
-        count_vote(r, m->from, !m->reject);
+        learn_commit(r, m);
+        if (r->role != RAFT_FOLLOWER)
+                count_vote(r, m->from, !m->reject);
 }

@@ -142,13 +142,15 @@ typedef struct RaftSnapMeta {
 typedef enum RaftMsgType {
         RAFT_MSG_PROP = 1, /* proposals forwarded to the leader: entries (term, index unset) */
         RAFT_MSG_APP,      /* index, log_term: the entry before; entries; commit */
-        RAFT_MSG_APP_RESP, /* index: matched; or reject: index rejected, hint + log_term: conflict hint */
-        RAFT_MSG_PRE_VOTE, /* index, log_term: of the candidate's last entry; force: leader transfer */
-        RAFT_MSG_PRE_VOTE_RESP, /* reject */
+        /* index: matched, commit: durably known; or reject: index rejected, hint + log_term: conflict hint
+         */
+        RAFT_MSG_APP_RESP,
+        RAFT_MSG_PRE_VOTE,      /* index, log_term: of the candidate's last entry; force: leader transfer */
+        RAFT_MSG_PRE_VOTE_RESP, /* reject; all four: commit, and its term in hint */
         RAFT_MSG_VOTE,
         RAFT_MSG_VOTE_RESP,
         RAFT_MSG_HEARTBEAT,       /* commit (never above the follower's match), context: ReadIndex round */
-        RAFT_MSG_HEARTBEAT_RESP,  /* context */
+        RAFT_MSG_HEARTBEAT_RESP,  /* context, commit: durably known */
         RAFT_MSG_SNAP,            /* see "snapshots" below */
         RAFT_MSG_READ_INDEX,      /* follower to leader: context */
         RAFT_MSG_READ_INDEX_RESP, /* context, index; reject: ask again */

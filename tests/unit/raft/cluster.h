@@ -114,6 +114,8 @@ static void msg_text(const RaftMsg *m, Buf *b) {
                 buf_addf(b, " log %" PRIu64 ".%" PRIu64, m->log_term, m->index);
         else if (m->index)
                 buf_addf(b, " index %" PRIu64, m->index);
+        if (m->hint && m->type != RAFT_MSG_APP_RESP)
+                buf_addf(b, " hint %" PRIu64, m->hint);
         if (m->type == RAFT_MSG_APP_RESP && m->reject)
                 buf_addf(b, " hint %" PRIu64 ".%" PRIu64, m->log_term, m->hint);
         if (m->commit)
