@@ -140,7 +140,13 @@ static bool newer_term(Raft *r, const RaftMsg *m) {
         if (m->type == RAFT_MSG_PRE_VOTE_RESP && !m->reject)
                 return true; /* carries the term we asked for */
         bool leads = m->type == RAFT_MSG_APP || m->type == RAFT_MSG_HEARTBEAT || m->type == RAFT_MSG_SNAP;
+        /* A candidate that we will refuse must not put off our own election: only a leader or a granted vote
+         * does (thesis 3.4). Else members with short logs can keep one with a good log from ever standing.
+         */
+        Usec deadline = r->role == RAFT_FOLLOWER && vote ? r->election_deadline : 0;
         raft_become_follower(r, m->term, leads ? m->from : 0);
+        if (deadline != 0)
+                r->election_deadline = deadline;
         return true;
 }
 
