@@ -121,9 +121,7 @@ GrpcCall *grpc_call_cancel(GrpcCall *call); /* no callback follows */
 
 typedef struct HttpResult {
         int status;
-        HttpCall *call; /* keeps headers and body; freed by http_result_done() */
-        HttpClient *client;
-        sd_event *event;
+        HttpCall *call; /* headers and body only; freed by http_result_done() */
 } HttpResult;
 /* Runs one call to its end (callbacks in config are not allowed). 0 whatever the status; ret->call->body has
  * the answer. tls may be NULL. */

@@ -30,7 +30,7 @@ void h2_goaway(HttpConn *c, uint32_t code, const char *debug) {
 static void release_input(HttpConn *c, size_t n) {
         assert(n <= c->input);
         c->input -= n;
-        if (c->held_back == 0 || c->input > HTTP_CONN_INPUT_MAX)
+        if (c->held_back == 0 || c->input > c->input_max)
                 return;
         (void) nghttp2_session_consume_connection(c->session, c->held_back);
         c->held_back = 0;
@@ -40,7 +40,7 @@ static void release_input(HttpConn *c, size_t n) {
 static void account_input(HttpConn *c, HttpReqPrivate *p, size_t n) {
         p->unconsumed += n;
         c->input += n;
-        if (c->input <= HTTP_CONN_INPUT_MAX)
+        if (c->input <= c->input_max)
                 (void) nghttp2_session_consume_connection(c->session, n);
         else
                 c->held_back += n;
@@ -280,6 +280,7 @@ static int new_session(HttpConn *c) {
 
 int h2_init(HttpConn *c) {
         c->mode = CONN_H2;
+        c->input_max = HTTP_CONN_INPUT_MAX;
         c->in_message = false;
         if (new_session(c) < 0)
                 return -EPROTO;

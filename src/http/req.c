@@ -220,6 +220,7 @@ void http_collect(HttpReq *q, size_t limit, HttpHandler then, void *user) {
         p->collecting = true;
         p->progress = req_conn(q)->now;
         req_conn(q)->n_timed++;
+        req_conn(q)->input_max = MAX(req_conn(q)->input_max, p->body_max);
         if (p->stream_id > 0)
                 h2_consume(q, 0);
 }
