@@ -74,11 +74,9 @@ static void change_membership(Sim *sim, SimClient *c, unsigned n) {
                 node->member = true;
                 sim_at(sim, sim->now + 1000, EVENT_START, target, node->epoch, NULL);
         }
-        c->op = target;
+        c->op = change.type == RAFT_CONF_REMOVE ? target : SIM_NODES_MAX;
         ReplicaRequest q = { .conf = &change };
         begin(sim, c, n, REPLICA_EV_CONF_CHANGE, &q);
-        if (c->request > 0 && change.type != RAFT_CONF_REMOVE)
-                c->op = SIM_NODES_MAX;
 }
 
 void client_act(Sim *sim, SimClient *c) {

@@ -32,8 +32,6 @@ static void choose_sizes(Swarm *s, Rng *rng) {
         s->inflight = (uint32_t) PICK(rng, 1, 4, 0);
         s->think = PICK(rng, 10, 30, 100) * USEC_PER_MSEC;
         s->nemesis_pause = PICK(rng, 100, 300, 800) * USEC_PER_MSEC;
-        s->chaos = 10 * s->election + 6 * USEC_PER_SEC;
-        s->calm = 20 * s->election;
 }
 
 void swarm_choose(Swarm *s, Rng *rng) {
@@ -44,6 +42,14 @@ void swarm_choose(Swarm *s, Rng *rng) {
         s->loss = half(rng) ? (uint32_t) PICK(rng, 1000, 20000, 200000) : 0;
         s->duplicate = half(rng) ? (uint32_t) PICK(rng, 1000, 50000, 300000) : 0;
         s->sync_latency = PICK(rng, 100, 1000, 5000, 20000);
+        /* Whoever sets timers shorter than his network and disk allow has no leader, by his own choice. */
+        Usec least = 8 * (s->latency + s->jitter + s->sync_latency);
+        while (s->election < least) {
+                s->election *= 2;
+                s->heartbeat *= 2;
+        }
+        s->chaos = 10 * s->election + 6 * USEC_PER_SEC;
+        s->calm = 20 * s->election;
         s->partitions = half(rng);
         s->one_way = quarter(rng);
         s->clogs = quarter(rng);

@@ -171,10 +171,15 @@ static int fold_entries(WalState *s, const WalRecord *rec, Err *err) {
         int r = read_entries_head(rec, &from, &count);
         if (r < 0)
                 return err_set(err, r, "a record of entries is malformed");
-        if (s->first_index == 0 || from < s->first_index || from > wal_state_last_index(s) + 1)
+        if (s->first_index == 0 || from > wal_state_last_index(s) + 1)
                 return err_set(err, -EBADMSG, "entries from %" PRIu64 " do not follow the log, which is %" PRIu64
                                " to %" PRIu64, from, s->first_index, s->first_index + s->n_entries - 1);
-        drop_from(s, from);
+        /* A segment may begin behind entries that it soon replaces: when it was begun, they were not committed. */
+        if (from < s->first_index)
+                drop_from(s, s->first_index);
+        else
+                drop_from(s, from);
+        s->first_index = MIN(s->first_index, from);
         if (count == 0)
                 return 0;
         /* The payload lives on in one block that the entries share. */
