@@ -110,13 +110,7 @@ void check_logs(Sim *sim) {
 }
 
 void check_end(Sim *sim) {
-        const Node *leader = NULL;
-        for (unsigned i = 0; i < sim->n_nodes; i++) {
-                const Node *node = &sim->nodes[i];
-                if (node->up && raft_role(replica_raft(node->replica)) == RAFT_LEADER &&
-                    (!leader || raft_term(replica_raft(node->replica)) > raft_term(replica_raft(leader->replica))))
-                        leader = node;
-        }
+        const Node *leader = sim_leader(sim);
         if (!leader) {
                 sim_fail(sim, "the faults are over, and there is no leader");
                 return;

@@ -12,12 +12,20 @@ static Usec think(Sim *sim) {
         return rng_range(&sim->rng_client, sim->swarm.think / 4, sim->swarm.think * 2);
 }
 
+/* When all is well again, clients know who is a member. */
+static bool is_useful(Sim *sim, const Node *node, const RaftConf *conf) {
+        if (!node->up || node->paused || node->dying || node->retired)
+                return false;
+        return !sim->calm || !conf || raft_conf_is_voter(conf, node->id) || raft_conf_is_learner(conf, node->id);
+}
+
 static unsigned some_node_up(Sim *sim) {
+        const Node *leader = sim_leader(sim);
+        const RaftConf *conf = leader ? raft_conf(replica_raft(leader->replica)) : NULL;
         unsigned start = (unsigned) rng_below(&sim->rng_client, sim->n_nodes);
         for (unsigned i = 0; i < sim->n_nodes; i++) {
                 unsigned n = (start + i) % sim->n_nodes;
-                Node *node = &sim->nodes[n];
-                if (node->up && !node->paused && !node->dying && !node->retired)
+                if (is_useful(sim, &sim->nodes[n], conf))
                         return n;
         }
         return SIM_NODES_MAX;

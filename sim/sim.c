@@ -74,6 +74,21 @@ static void event_done(SimEvent *e) {
         e->p = NULL;
 }
 
+Node *sim_leader(Sim *sim) {
+        Node *leader = NULL;
+        uint64_t term = 0;
+        for (unsigned i = 0; i < sim->n_nodes; i++) {
+                Node *node = &sim->nodes[i];
+                if (!node->up || !node->replica || raft_role(replica_raft(node->replica)) != RAFT_LEADER)
+                        continue;
+                if (raft_term(replica_raft(node->replica)) >= term) {
+                        term = raft_term(replica_raft(node->replica));
+                        leader = node;
+                }
+        }
+        return leader;
+}
+
 /* ---- handling ---- */
 
 static void resume(Sim *sim, unsigned n) {

@@ -191,6 +191,8 @@ void sim_at(Sim *sim, Usec at, EventKind kind, unsigned node, uint64_t epoch, vo
 /* swarm.c */
 void swarm_choose(Swarm *s, Rng *rng);
 char *swarm_describe(const Swarm *s);
+/* The leader of the highest term that is up, or NULL. */
+Node *sim_leader(Sim *sim);
 /* net.c */
 void net_send(Sim *sim, unsigned from, const RaftMsg *m);
 void net_send_snapshot(Sim *sim, unsigned from, const RaftMsg *head);
