@@ -44,7 +44,9 @@ char *user_data_for(const Node *n, const char *ssh_key) {
                  gw);
         buf_addf(&b,
                  "write_files:\n  - path: /etc/environment\n    permissions: \"0644\"\n    content: |\n"
-                 "      COREOS_PUBLIC_IPV4=%s\n      COREOS_PRIVATE_IPV4=%s\n",
+                 "      COREOS_PUBLIC_IPV4=%s\n      COREOS_PRIVATE_IPV4=%s\n"
+                 "  - path: /etc/docker/daemon.json\n    permissions: \"0644\"\n    content: |\n"
+                 "      {\"registry-mirrors\": [\"http://127.0.0.1:5000\"]}\n",
                  n->ip, n->ip);
         return buf_take(&b);
 }
