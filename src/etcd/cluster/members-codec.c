@@ -46,7 +46,6 @@ void member_change_encode(const MemberChange *c, Buf *to) {
         buf_addc(to, MEMBERS_FORMAT);
         buf_addc(to, (char) c->type);
         buf_add_le64(to, c->id);
-        buf_add_le64(to, c->request);
         add_text(to, c->name);
         add_list(to, c->peer_urls);
 }
@@ -57,7 +56,7 @@ int member_change_decode(const void *p, size_t n, MemberChange *ret) {
         _cleanup_(member_change_done) MemberChange c = {};
         if (rd_u8(&rd, &format) < 0 || format != MEMBERS_FORMAT || rd_u8(&rd, &type) < 0 || type == 0 ||
             type >= _MEMBER_CHANGE_MAX || rd_le64(&rd, &c.id) < 0 || c.id == 0 ||
-            rd_le64(&rd, &c.request) < 0 || rd_text(&rd, &c.name) < 0 || rd_list(&rd, &c.peer_urls) < 0 ||
+            rd_text(&rd, &c.name) < 0 || rd_list(&rd, &c.peer_urls) < 0 ||
             rd.left > 0)
                 return -EBADMSG;
         c.type = type;

@@ -68,7 +68,6 @@ typedef enum MemberChangeType {
 typedef struct MemberChange {
         MemberChangeType type;
         uint64_t id;
-        uint64_t request; /* of whoever waits for the answer; 0 = nobody */
         char *name;       /* owned; only founding members have one */
         char **peer_urls; /* owned */
 } MemberChange;

@@ -13,8 +13,8 @@
 typedef struct EtcdConfig {
         bool help, version;
         /* member */
-        char *name, *data_dir, *wal_dir; /* owned; data_dir is filled in by the check */
-        uint64_t snapshot_count, max_snapshots, max_wals;
+        char *name, *data_dir; /* owned; data_dir is filled in by the check */
+        uint64_t snapshot_count;
         uint64_t heartbeat_ms, election_ms;
         uint64_t quota_bytes, max_txn_ops, max_request_bytes;
         char *listen_peer, *listen_client, *listen_metrics; /* owned, as given */
