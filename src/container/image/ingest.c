@@ -238,7 +238,7 @@ static int unpack_checked(Ingest *g, const LayerIngest *l, const char *dir, Laye
         int r = layer_unpack(&u, &result, err);
         if (r < 0)
                 return err_wrap(err, r, "failed to register layer");
-        if (!streq(result.diff_id, l->diff_id))
+        if (l->diff_id && !streq(result.diff_id, l->diff_id))
                 return err_set(err, -EBADMSG, "layer sha256:%s unpacks to sha256:%s, but the image's config says "
                                "sha256:%s", l->blob, result.diff_id, l->diff_id);
         info->media_type = xstrdup(strempty(l->media_type));
@@ -251,20 +251,11 @@ static int unpack_checked(Ingest *g, const LayerIngest *l, const char *dir, Laye
         return 0;
 }
 
-int ingest_layer(Ingest *g, const LayerIngest *l, Err *err) {
-        if (layer_exists(g->store, l->chain_id))
-                return 0;
-        _cleanup_free_ char *dir = path_join(g->work, l->chain_id);
-        _cleanup_free_ char *final = store_path(g->store, "layers/%s", l->chain_id);
-        (void) rm_rf(dir);
-        if (mkdir(dir, 0711) < 0)
-                return err_errno(err, -errno, "%s", dir);
-        _cleanup_(layer_info_done) LayerInfo info = {};
-        int r = unpack_checked(g, l, dir, &info, err);
+static int put_layer(Ingest *g, const char *dir, const char *chain_id, LayerInfo *info, Err *err) {
+        _cleanup_free_ char *final = store_path(g->store, "layers/%s", chain_id);
+        int r = make_link(g->store, chain_id, &info->link, err);
         if (r >= 0)
-                r = make_link(g->store, l->chain_id, &info.link, err);
-        if (r >= 0)
-                r = layer_save(dir, &info, err);
+                r = layer_save(dir, info, err);
         if (r < 0)
                 return r;
         /* A layer in its place is trusted for ever after, so its files must outlive a power cut: one sync of the
@@ -274,10 +265,27 @@ int ingest_layer(Ingest *g, const LayerIngest *l, Err *err) {
         if (rename(dir, final) < 0) {
                 if (errno != EEXIST && errno != ENOTEMPTY)
                         return err_errno(err, -errno, "%s", final);
-                _cleanup_free_ char *link = store_path(g->store, "l/%s", info.link);
+                _cleanup_free_ char *link = store_path(g->store, "l/%s", info->link);
                 (void) unlink(link); /* somebody else was faster with the same layer */
         }
         return 0;
+}
+
+int ingest_layer(Ingest *g, const LayerIngest *l, Err *err) {
+        assert(!l->diff_id == !l->chain_id);
+        if (l->chain_id && layer_exists(g->store, l->chain_id))
+                return 0;
+        _cleanup_free_ char *dir = path_join(g->work, l->chain_id ? l->chain_id : "import");
+        (void) rm_rf(dir);
+        if (mkdir(dir, 0711) < 0)
+                return err_errno(err, -errno, "%s", dir);
+        _cleanup_(layer_info_done) LayerInfo info = {};
+        int r = unpack_checked(g, l, dir, &info, err);
+        if (r >= 0)
+                r = put_layer(g, dir, l->chain_id ? l->chain_id : info.diff_id, &info, err);
+        if (r >= 0 && l->ret_diff_id)
+                memcpy(l->ret_diff_id, info.diff_id, sizeof(info.diff_id));
+        return r;
 }
 
 /* ---- images ---- */

@@ -89,8 +89,9 @@ int hash_file(int fd, char **ret_hex, uint64_t *ret_bytes, Err *err);
 typedef struct LayerIngest {
         const char *blob;       /* hex; must exist */
         const char *media_type; /* may be NULL */
-        const char *diff_id;    /* expected */
-        const char *chain_id;
+        const char *diff_id;    /* expected; NULL = whatever it is, for the lowest layer of an import */
+        const char *chain_id;   /* NULL with diff_id NULL */
+        char *ret_diff_id;      /* char[65] that receives it, or NULL */
         char *const *below;     /* chain ids of the layers below, lowest first */
         size_t n_below;
         void (*tick)(uint64_t bytes_read, void *userdata); /* progress; may be NULL */
