@@ -95,7 +95,7 @@ static int listen_for_clients(Shim *s, Err *err) {
 }
 
 static int load(Shim *s, const char *root, const char *id, Err *err) {
-        int r = store_open(root, &s->store, err);
+        int r = container_store_open(root, &s->store, err);
         if (r < 0)
                 return r;
         _cleanup_(container_freep) Container *c = NULL;

@@ -22,7 +22,7 @@ void shim_client_done(ShimClient *c) {
 }
 
 static int connect_once(const Store *s, const char *id) {
-        _cleanup_free_ char *path = store_path(s, "containers/%s", id);
+        _cleanup_free_ char *path = container_store_path(s, "containers/%s", id);
         _cleanup_close_ int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (dir < 0)
                 return -errno;

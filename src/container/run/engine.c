@@ -152,7 +152,7 @@ static int make_layer(const char *dir, Err *err) {
 }
 
 static int prepare_files(Store *s, const ContainerSpec *spec, Spawn *sp, Err *err) {
-        _cleanup_free_ char *dir = store_path(s, "containers/%s", spec->id);
+        _cleanup_free_ char *dir = container_store_path(s, "containers/%s", spec->id);
         int r = spec->rootfs ? 0 : make_layer(dir, err);
         if (r < 0)
                 return r;

@@ -197,7 +197,7 @@ int seccomp_filter_open(const Store *s, const HostConfig *h, uint64_t caps, int 
         *ret_fd = -EBADF;
         if (r < 0 || none)
                 return r;
-        _cleanup_free_ char *path = store_path(s, "cache/seccomp-%d-%" PRIx64 ".bpf", PROFILE_VERSION, caps);
+        _cleanup_free_ char *path = container_store_path(s, "cache/seccomp-%d-%" PRIx64 ".bpf", PROFILE_VERSION, caps);
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         struct stat st;
         if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_size == 0)) /* a power cut in the middle */

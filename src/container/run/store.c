@@ -21,7 +21,7 @@
 #define NAME_TRIES 32
 #define GARBAGE_AGE_SEC 10
 
-char *store_path(const Store *s, const char *fmt, ...) {
+char *container_store_path(const Store *s, const char *fmt, ...) {
         va_list ap;
         va_start(ap, fmt);
         char *rest = NULL;
@@ -37,22 +37,22 @@ static int make_folders(const Store *s, Err *err) {
         static const struct {
                 const char *name;
                 mode_t mode;
-        } folders[] = { { "names", 0700 },   { "volumes", 0711 }, { "network", 0700 },
-                        { "cache", 0700 },   { "mnt", 0700 },     { "containers", 0711 } };
-        /* "containers" is made last: where it is, the rest is. */
-        _cleanup_free_ char *last = store_path(s, "containers");
+        } folders[] = { { "names", 0700 }, { "volumes", 0711 },    { "network", 0700 },
+                        { "cache", 0700 }, { "containers", 0711 }, { "mnt", 0700 } };
+        /* "mnt" is made last: where it is, the rest is. */
+        _cleanup_free_ char *last = container_store_path(s, "mnt");
         if (access(last, F_OK) >= 0)
                 return 0;
         int r = mkdir_p(s->root, 0711);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(folders); i++) {
-                _cleanup_free_ char *dir = store_path(s, "%s", folders[i].name);
+                _cleanup_free_ char *dir = container_store_path(s, "%s", folders[i].name);
                 r = mkdir_p(dir, folders[i].mode);
         }
         return r < 0 ? err_errno(err, r, "cannot make the container store %s", s->root) : 0;
 }
 
-int store_open(const char *root, Store **ret, Err *err) {
-        _cleanup_(store_closep) Store *s = xnew(Store, 1);
+int container_store_open(const char *root, Store **ret, Err *err) {
+        _cleanup_(container_store_closep) Store *s = xnew(Store, 1);
         if (root[0] == '/')
                 s->root = xstrdup(root);
         else {
@@ -67,7 +67,7 @@ int store_open(const char *root, Store **ret, Err *err) {
         return r;
 }
 
-Store *store_close(Store *s) {
+Store *container_store_close(Store *s) {
         if (s)
                 free(s->root);
         free(s);
@@ -110,7 +110,7 @@ static bool is_hex(const char *s) {
 /* ---- locks ---- */
 
 static int open_lock(const Store *s, const char *id, int flags) {
-        _cleanup_free_ char *path = store_path(s, "containers/%s/lock", id);
+        _cleanup_free_ char *path = container_store_path(s, "containers/%s/lock", id);
         int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
         return fd < 0 ? -errno : fd;
 }
@@ -167,8 +167,8 @@ int process_start_time(pid_t pid, uint64_t *ret) {
 int container_state_save(const Store *s, const char *id, const ContainerState *state) {
         _cleanup_(buf_done) Buf b = {};
         container_state_write(state, &b);
-        _cleanup_free_ char *path = store_path(s, "containers/%s/state.json", id);
-        _cleanup_free_ char *tmp = store_path(s, "containers/%s/.state.%d", id, getpid());
+        _cleanup_free_ char *path = container_store_path(s, "containers/%s/state.json", id);
+        _cleanup_free_ char *tmp = container_store_path(s, "containers/%s/.state.%d", id, getpid());
         _cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (fd < 0)
                 return -errno;
@@ -182,7 +182,7 @@ int container_state_save(const Store *s, const char *id, const ContainerState *s
 
 /* The folder's name link leads back to it. */
 static bool is_named(const Store *s, const ContainerSpec *spec) {
-        _cleanup_free_ char *link = store_path(s, "names/%s", spec->name);
+        _cleanup_free_ char *link = container_store_path(s, "names/%s", spec->name);
         char id[ID_LEN + 1];
         ssize_t n = readlink(link, id, sizeof(id));
         return n == ID_LEN && strncmp(id, spec->id, ID_LEN) == 0;
@@ -251,7 +251,7 @@ static int load_files(Store *s, Container *c, Err *err) {
 int container_load(Store *s, const char *id, Container **ret, Err *err) {
         _cleanup_(container_freep) Container *c = xnew(Container, 1);
         c->id = xstrdup(id);
-        c->dir = store_path(s, "containers/%s", id);
+        c->dir = container_store_path(s, "containers/%s", id);
         int r = load_files(s, c, err);
         if (r >= 0 && c->state.running && !c->alive)
                 r = repair(s, c, err);
@@ -261,7 +261,7 @@ int container_load(Store *s, const char *id, Container **ret, Err *err) {
 }
 
 static int find_prefix(Store *s, const char *prefix, char **ret, Err *err) {
-        _cleanup_free_ char *path = store_path(s, "containers");
+        _cleanup_free_ char *path = container_store_path(s, "containers");
         DIR *d = opendir(path);
         if (!d)
                 return -errno;
@@ -286,14 +286,14 @@ static int find_prefix(Store *s, const char *prefix, char **ret, Err *err) {
 int container_find(Store *s, const char *name, char **ret_id, Err *err) {
         const char *bare = name[0] == '/' ? name + 1 : name;
         if (strlen(bare) == ID_LEN && is_hex(bare)) {
-                _cleanup_free_ char *dir = store_path(s, "containers/%s", bare);
+                _cleanup_free_ char *dir = container_store_path(s, "containers/%s", bare);
                 if (access(dir, F_OK) >= 0) {
                         *ret_id = xstrdup(bare);
                         return 0;
                 }
         }
         if (container_name_ok(bare)) {
-                _cleanup_free_ char *link = store_path(s, "names/%s", bare);
+                _cleanup_free_ char *link = container_store_path(s, "names/%s", bare);
                 char id[ID_LEN + 1] = "";
                 if (readlink(link, id, ID_LEN) == ID_LEN && is_hex(id)) {
                         *ret_id = xstrdup(id);
@@ -330,7 +330,7 @@ static int newest_first(const void *a, const void *b) {
 /* A folder that nobody works on and that no name leads to: an interrupted create or remove. */
 static void reap_garbage(Store *s, const char *id) {
         /* A folder this young may belong to a create that has not come to lock it. */
-        _cleanup_free_ char *dir = store_path(s, "containers/%s", id);
+        _cleanup_free_ char *dir = container_store_path(s, "containers/%s", id);
         struct stat st;
         if (stat(dir, &st) < 0 || st.st_mtime + GARBAGE_AGE_SEC > (time_t) (now_wall() / USEC_PER_SEC))
                 return;
@@ -339,14 +339,14 @@ static void reap_garbage(Store *s, const char *id) {
                 return;
         _cleanup_(container_freep) Container *c = xnew(Container, 1);
         c->id = xstrdup(id);
-        c->dir = store_path(s, "containers/%s", id);
+        c->dir = container_store_path(s, "containers/%s", id);
         if (load_files(s, c, NULL) >= 0 && is_named(s, c->spec))
                 return; /* it got its name meanwhile */
         (void) rm_rf(c->dir);
 }
 
 int container_list(Store *s, Container ***ret, size_t *ret_n, Err *err) {
-        _cleanup_free_ char *path = store_path(s, "containers");
+        _cleanup_free_ char *path = container_store_path(s, "containers");
         DIR *d = opendir(path);
         if (!d)
                 return err_errno(err, -errno, "cannot list %s", path);
@@ -379,7 +379,7 @@ int container_create(Store *s, ContainerSpec *spec, int *ret_lock, Err *err) {
         if (spec->name && !container_name_ok(spec->name))
                 return err_set(err, -EINVAL,
                                "Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", spec->name);
-        _cleanup_free_ char *dir = store_path(s, "containers/%s", spec->id);
+        _cleanup_free_ char *dir = container_store_path(s, "containers/%s", spec->id);
         if (mkdir(dir, 0711) < 0)
                 return err_errno(err, -errno, "cannot make %s", dir);
         _cleanup_close_ int lock = container_lock(s, spec->id, 1000);
@@ -391,7 +391,7 @@ int container_create(Store *s, ContainerSpec *spec, int *ret_lock, Err *err) {
 
 /* 0 when the name is ours now, -EEXIST when a living container has it. */
 static int take_name(Store *s, const char *name, const char *id, char **ret_owner) {
-        _cleanup_free_ char *link = store_path(s, "names/%s", name);
+        _cleanup_free_ char *link = container_store_path(s, "names/%s", name);
         for (unsigned i = 0; i < NAME_TRIES; i++) {
                 if (symlink(id, link) >= 0)
                         return 0;
@@ -428,7 +428,7 @@ static int publish_name(Store *s, ContainerSpec *spec, Err *err) {
 static int write_config(Store *s, const ContainerSpec *spec) {
         _cleanup_(buf_done) Buf b = {};
         container_spec_write(spec, &b);
-        _cleanup_free_ char *path = store_path(s, "containers/%s/config.json", spec->id);
+        _cleanup_free_ char *path = container_store_path(s, "containers/%s/config.json", spec->id);
         _cleanup_free_ char *tmp = xasprintf("%s.new", path);
         _cleanup_close_ int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (fd < 0)
@@ -447,11 +447,15 @@ int container_publish(Store *s, ContainerSpec *spec, Err *err) {
                 }
                 /* The configuration, which holds the name, comes first: a name never leads to nothing. */
                 r = write_config(s, spec);
-                r = r < 0 ? err_errno(err, r, "cannot write the container's configuration")
-                          : publish_name(s, spec, chosen && i + 1 < NAME_TRIES ? NULL : err);
+                if (r < 0)
+                        return err_errno(err, r, "cannot write the container's configuration");
+                _cleanup_(err_done) Err e = {};
+                r = publish_name(s, spec, &e);
+                if (r < 0 && (r != -EEXIST || !chosen || i + 1 == NAME_TRIES))
+                        (void) err_set(err, r, "%s", err_msg(&e));
         }
         if (r < 0) {
-                _cleanup_free_ char *dir = store_path(s, "containers/%s", spec->id);
+                _cleanup_free_ char *dir = container_store_path(s, "containers/%s", spec->id);
                 (void) rm_rf(dir);
         }
         return r;
@@ -473,20 +477,20 @@ int container_rename(Store *s, Container *c, const char *name, Err *err) {
         r = write_config(s, c->spec);
         if (r < 0)
                 return err_errno(err, r, "cannot write the container's configuration");
-        _cleanup_free_ char *link = store_path(s, "names/%s", old);
+        _cleanup_free_ char *link = container_store_path(s, "names/%s", old);
         (void) unlink(link);
         return 0;
 }
 
 int container_delete(Store *s, const ContainerSpec *spec, bool volumes, Err *err) {
         if (is_named(s, spec)) {
-                _cleanup_free_ char *link = store_path(s, "names/%s", spec->name);
+                _cleanup_free_ char *link = container_store_path(s, "names/%s", spec->name);
                 (void) unlink(link);
         }
         for (size_t i = 0; volumes && i < spec->n_mounts; i++)
                 if (spec->mounts[i].anonymous)
                         (void) volume_remove(s, spec->mounts[i].name, NULL);
-        _cleanup_free_ char *dir = store_path(s, "containers/%s", spec->id);
+        _cleanup_free_ char *dir = container_store_path(s, "containers/%s", spec->id);
         int r = rm_rf(dir);
         return r < 0 ? err_errno(err, r, "cannot remove %s", dir) : 0;
 }
@@ -500,7 +504,7 @@ int volume_make(const Store *s, const char *name, char **ret_path, bool *ret_new
                                "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, "
                                "use absolute path",
                                name);
-        _cleanup_free_ char *dir = store_path(s, "volumes/%s", name), *data = store_path(s, "volumes/%s/_data", name);
+        _cleanup_free_ char *dir = container_store_path(s, "volumes/%s", name), *data = container_store_path(s, "volumes/%s/_data", name);
         if (mkdir(dir, 0701) < 0 && errno != EEXIST)
                 return err_errno(err, -errno, "cannot make the volume %s", name);
         *ret_new = mkdir(data, 0755) >= 0;
@@ -511,7 +515,7 @@ int volume_make(const Store *s, const char *name, char **ret_path, bool *ret_new
 }
 
 int volume_remove(const Store *s, const char *name, Err *err) {
-        _cleanup_free_ char *dir = store_path(s, "volumes/%s", name);
+        _cleanup_free_ char *dir = container_store_path(s, "volumes/%s", name);
         if (!container_name_ok(name) || access(dir, F_OK) < 0)
                 return err_set(err, -ENOENT, "get %s: no such volume", name);
         int r = rm_rf(dir);

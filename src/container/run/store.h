@@ -32,10 +32,10 @@ typedef struct Store {
 } Store;
 
 /* `root` is made absolute. Makes the folders when missing. */
-int store_open(const char *root, Store **ret, Err *err);
-Store *store_close(Store *s);
-DEFINE_CLEANUP(Store *, store_close)
-char *store_path(const Store *s, const char *fmt, ...) _printf_(2, 3);
+int container_store_open(const char *root, Store **ret, Err *err);
+Store *container_store_close(Store *s);
+DEFINE_CLEANUP(Store *, container_store_close)
+char *container_store_path(const Store *s, const char *fmt, ...) _printf_(2, 3);
 
 typedef struct Container {
         char *id, *dir;
