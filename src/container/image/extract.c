@@ -226,7 +226,8 @@ static struct timespec mtime_of(const TarEntry *e) {
 }
 
 static bool xattr_kept(const char *name) {
-        return streq(name, "security.capability") || startswith(name, "user.") ||
+        return streq(name, "security.capability") ||
+               (startswith(name, "user.") && !startswith(name, "user.overlay.")) ||
                streq(name, "system.posix_acl_access") || streq(name, "system.posix_acl_default");
 }
 
