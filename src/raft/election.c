@@ -178,7 +178,8 @@ void raft_on_vote(Raft *r, const RaftMsg *m) {
         learn_commit(r, m);
         uint64_t last = raft_log_last(&r->log), last_term = raft_log_last_term(&r->log);
         bool free_to_vote = r->hs.vote == m->from || (r->hs.vote == 0 && r->leader == 0) ||
-                            (pre && m->term > r->hs.term) || HAS_FAULT(r, DOUBLE_VOTE);
+                            (pre && m->term > r->hs.term) ||
+                            (HAS_FAULT(r, DOUBLE_VOTE) && r->role == RAFT_FOLLOWER);
         bool up_to_date = m->log_term > last_term || (m->log_term == last_term && m->index >= last);
         bool grant = free_to_vote && up_to_date;
         TRACE(r,

@@ -128,8 +128,8 @@ void raft_on_heartbeat(Raft *r, const RaftMsg *m) {
 static bool snapshot_useful(const Raft *r, const RaftMsg *m) {
         if (m->term < r->hs.term || !m->snap || m->snap->index <= r->hs.commit)
                 return false;
-        /* Its membership need not include us: when we were added after it was taken, the log behind it says so.
-         * (etcd refuses such a snapshot, and takes a fresh one for every follower.) */
+        /* Its membership need not include us: when we were added after it was taken, the log behind it says
+         * so. (etcd refuses such a snapshot, and takes a fresh one for every follower.) */
         return raft_log_term(&r->log, m->snap->index) != m->snap->term;
 }
 

@@ -162,7 +162,7 @@ static void finish_persist(Raft *r, RaftPersist *p) {
 static uint64_t wait_seq(const Raft *r, Wait wait) {
         switch (wait) {
         case WAIT_HARD_STATE:
-                return r->seq_hs;
+                return HAS_FAULT(r, VOTE_NOT_SAVED) ? 0 : r->seq_hs;
         case WAIT_ALL:
                 return r->seq_last;
         case WAIT_NOTHING:

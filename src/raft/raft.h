@@ -200,7 +200,10 @@ int raft_conf_decode(Rd *rd, RaftConf *ret); /* sorted, unique, bounded; or -EBA
 /* Deliberate faults, so that the simulator can prove that it would notice. They exist only when *all* code
  * that includes this header is compiled with -DCORACLE_FAULTS (the field changes RaftConfig): build src/raft
  * and its drivers a second time, as their own library, from sim/meson.build. Production objects have neither
- * the field nor the branches (tests/tools checks the symbol "raft_fault_names" is absent). */
+ * the field nor the branches (tests/tools/test-raft-production checks that "raft_fault_names" is absent).
+ * How soon random runs of three to five nodes show them: within tens of seeds, except COMMIT_OLD_TERM, which
+ * is Figure 8 and wants max_batch_bytes = 1 (an old entry then travels without the no-op behind it), five
+ * nodes, and leaders that crash soon after their election. */
 typedef enum RaftFault {
         RAFT_FAULT_COMMIT_OLD_TERM = 1 << 0,  /* commits entries of earlier terms by counting replicas */
         RAFT_FAULT_NO_NOOP = 1 << 1,          /* no empty entry on election, and reads do not wait for one */

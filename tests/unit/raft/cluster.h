@@ -17,6 +17,7 @@
 
 #define NODES_MAX 9
 #define INDEX_MAX 100000
+#define READS_MAX 4096
 
 typedef struct Write {
         uint64_t seq;
@@ -67,7 +68,9 @@ typedef struct Cluster {
         Buf *out;
         uint64_t chain[INDEX_MAX]; /* hash after each index, by whoever applied it first */
         uint64_t commit_term[INDEX_MAX];
-        uint64_t leader_of[1024]; /* by term */
+        uint64_t leader_of[1024];       /* by term */
+        uint64_t max_applied;           /* by anybody */
+        uint64_t read_floor[READS_MAX]; /* by context: what was applied somewhere when the read was asked */
         unsigned violations;
         Node *tracing;
 } Cluster;
@@ -223,6 +226,7 @@ static void apply_one(Cluster *c, Node *n, const RaftEntry *e) {
         const uint8_t key[16] = { 1 };
         n->hash = siphash24(head, sizeof(head), key) ^ (n->hash * 31) ^ siphash24(e->data, e->len, key);
         n->applied = e->index;
+        c->max_applied = MAX(c->max_applied, e->index);
         say(c, "  %" PRIu64 " applies %" PRIu64 ".%" PRIu64 " %s", n->id, e->term, e->index,
             entry_text(e, t, sizeof(t)));
         if (e->index < INDEX_MAX) {
@@ -390,6 +394,9 @@ static void step(Cluster *c, Node *n, const RaftEvent *event) {
         for (size_t i = 0; i < u.n_messages; i++)
                 enqueue(c, n, &u.messages[i]);
         for (size_t i = 0; i < u.n_reads; i++) {
+                uint64_t context = u.reads[i].context;
+                if (!u.reads[i].dropped && context < READS_MAX && u.reads[i].index < c->read_floor[context])
+                        violation(c, "stale read", n->id, context);
                 if (u.reads[i].dropped)
                         say(c, "  %" PRIu64 " read %" PRIu64 " dropped", n->id, u.reads[i].context);
                 else

@@ -15,8 +15,7 @@ TEST(snapshot_older_than_own_membership) {
         _cleanup_(raft_freep) Raft *r = raft_new(&config, &nothing, NULL);
         ASSERT_NOT_NULL(r);
         RaftSnapMeta meta = { .index = 104, .term = 3, .conf = { .n_voters = 3, .voters = { 1, 2, 3 } } };
-        RaftMsg head = {
-                .type = RAFT_MSG_SNAP, .from = 1, .to = 4, .term = 5, .index = 104, .snap = &meta };
+        RaftMsg head = { .type = RAFT_MSG_SNAP, .from = 1, .to = 4, .term = 5, .index = 104, .snap = &meta };
         ASSERT_TRUE(raft_wants_snapshot(r, &head));
         RaftEvent ev = { .type = RAFT_EV_RECEIVE, .now = 10, .msg = &head };
         RaftUpdate u;

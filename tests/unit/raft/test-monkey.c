@@ -172,6 +172,8 @@ static void act(Monkey *m) {
                 break;
         case 8: {
                 RaftEvent ev = { .type = RAFT_EV_READ_INDEX, .read_context = ++m->reads };
+                if (m->reads < READS_MAX)
+                        c->read_floor[m->reads] = c->max_applied;
                 step(c, n, &ev);
                 break;
         }
@@ -265,6 +267,10 @@ static void play(uint64_t seed, bool show) {
                                        .max_inflight = inflight,
                                        .max_batch_bytes = batch,
                                        .max_apply_bytes = rng(2) ? 1 : 1000 };
+#ifdef CORACLE_FAULTS
+                const char *faults = getenv("CORACLE_FAULTS");
+                n->cfg.faults = faults ? (unsigned) atoi(faults) : 0;
+#endif
                 if (id <= founders) {
                         disk_append(n, e, founders);
                         n->hs = (RaftHardState){ .term = 1, .commit = founders };
