@@ -56,7 +56,7 @@ static void prove_commit(Raft *r, const RaftEntry *e) {
 /* Entries must be consecutive and of growing terms, whatever the network brought. */
 static bool entries_sane(const RaftMsg *m) {
         uint64_t index = m->index, term = m->log_term;
-        if (m->index > UINT64_MAX - m->n_entries)
+        if (m->index > NUMBER_MAX)
                 return false;
         for (size_t i = 0; i < m->n_entries; i++) {
                 const RaftEntry *e = &m->entries[i];
@@ -140,7 +140,7 @@ bool raft_wants_snapshot(const Raft *r, const RaftMsg *head) {
 }
 
 void raft_on_snapshot(Raft *r, const RaftMsg *m) {
-        if (!m->snap || m->snap->term == 0 || m->snap->term > m->term)
+        if (!m->snap || m->snap->term == 0 || m->snap->term > m->term || m->snap->index > NUMBER_MAX)
                 return;
         const RaftSnapMeta *s = m->snap;
         if (!snapshot_useful(r, m)) {

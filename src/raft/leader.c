@@ -353,7 +353,7 @@ static void append_rejected(Raft *r, Peer *p, const RaftMsg *m) {
         } else {
                 if (p->next - 1 != m->index)
                         return; /* old */
-                p->next = MAX(MIN(m->index, usec_add(hint, 1)), p->match + 1);
+                p->next = MAX(hint < m->index ? hint + 1 : m->index, p->match + 1);
                 p->paused = false;
         }
         TRACE(r, "peer %" PRIu64 " rejects append after %" PRIu64 ", next %" PRIu64, p->id, m->index,

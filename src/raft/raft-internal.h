@@ -12,6 +12,8 @@
 
 #include "raft/raft-log.h"
 
+/* No honest term or index comes near; beyond it a message is nonsense, and arithmetic on both stays safe. */
+#define NUMBER_MAX (UINT64_MAX / 4)
 #define BATCH_BYTES_DEFAULT (1U << 20)
 #define BATCH_ENTRIES_MAX 8192U
 #define INFLIGHT_DEFAULT 256U
@@ -88,8 +90,10 @@ typedef struct PendingRead {
 struct Raft {
         RaftConfig cfg;
         uint64_t random;
-        Usec now;
-        bool stopped; /* the disk failed */
+        Usec now;        /* clock + clock_skew: never goes back */
+        Usec clock;      /* as the events tell it */
+        Usec clock_skew; /* sum of its steps backwards */
+        bool stopped;    /* the disk failed */
 
         RaftLog log;
         RaftHardState hs;

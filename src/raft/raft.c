@@ -34,6 +34,8 @@ static int config_check(const RaftConfig *c, Err *err) {
                                "raft: the election timeout must be above the heartbeat interval");
         if (c->max_inflight > RAFT_INFLIGHT_LIMIT)
                 return err_set(err, -EINVAL, "raft: max_inflight above %u", RAFT_INFLIGHT_LIMIT);
+        if (c->max_batch_bytes > RAFT_ENTRY_BYTES_MAX)
+                return err_set(err, -EINVAL, "raft: max_batch_bytes above %u", RAFT_ENTRY_BYTES_MAX);
         return 0;
 }
 
@@ -97,7 +99,7 @@ Raft *raft_new(const RaftConfig *config, const RaftInitial *initial, Err *err) {
         if (!r->cfg.max_apply_bytes)
                 r->cfg.max_apply_bytes = APPLY_BYTES_DEFAULT;
         r->random = config->seed;
-        r->now = config->now;
+        r->now = r->clock = config->now;
         load_log(r, initial);
         raft_reset_election_timer(r);
         TRACE(r,
@@ -205,7 +207,7 @@ static void on_forwarded(Raft *r, const RaftMsg *m) {
 }
 
 static void on_message(Raft *r, const RaftMsg *m) {
-        if (m->to != r->cfg.id || m->from == r->cfg.id || m->from == 0)
+        if (m->to != r->cfg.id || m->from == r->cfg.id || m->from == 0 || m->term > NUMBER_MAX)
                 return;
         if (m->type == RAFT_MSG_PROP || m->type == RAFT_MSG_READ_INDEX || m->type == RAFT_MSG_TRANSFER) {
                 on_forwarded(r, m);
@@ -271,8 +273,17 @@ static void submit(Raft *r, const RaftEntry *e, size_t n) {
         }
         r->forward = raft_entries_copy(e, n);
         r->n_forward = n;
-        RaftMsg m = { .type = RAFT_MSG_PROP, .to = r->leader, .entries = r->forward, .n_entries = n };
-        raft_send(r, m, WAIT_NOTHING, 0);
+        for (size_t from = 0, to; from < n; from = to) { /* in messages of bounded size */
+                uint64_t bytes = raft_entry_cost(&e[from]);
+                for (to = from + 1; to < n && bytes + raft_entry_cost(&e[to]) <= r->cfg.max_batch_bytes;
+                     to++)
+                        bytes += raft_entry_cost(&e[to]);
+                RaftMsg m = { .type = RAFT_MSG_PROP,
+                              .to = r->leader,
+                              .entries = r->forward + from,
+                              .n_entries = to - from };
+                raft_send(r, m, WAIT_NOTHING, 0);
+        }
 }
 
 static void propose(Raft *r, const RaftProposal *items, size_t n) {
@@ -343,8 +354,11 @@ static void conf_applied(Raft *r, const RaftEntry *e) {
         r->conf_changed = true;
         TRACE(r, "membership entry %" PRIu64 ": %" PRIu32 " voters, %" PRIu32 " learners", e->index,
               r->conf.n_voters, r->conf.n_learners);
-        if (r->role != RAFT_LEADER)
+        if (r->role != RAFT_LEADER) {
+                if (r->role != RAFT_FOLLOWER && !raft_promotable(r)) /* removed while it campaigned */
+                        raft_become_follower(r, r->hs.term, 0);
                 return;
+        }
         if (change.type == RAFT_CONF_REMOVE)
                 tell_commit(r, change.id);
         if (!raft_conf_is_voter(&r->conf, r->cfg.id))
@@ -411,6 +425,18 @@ static void on_storage_failed(Raft *r) {
 
 /* ---- time ---- */
 
+/* A step backwards counts as no time, and from there on time goes forward again. */
+static void clock_advance(Raft *r, Usec now) {
+        if (now < r->clock)
+                r->clock_skew += r->clock - now;
+        r->clock = now;
+        r->now = usec_add(now, r->clock_skew);
+}
+
+static Usec outside_time(const Raft *r, Usec at) {
+        return usec_sub(at, r->clock_skew);
+}
+
 static void timers(Raft *r) {
         if (r->role != RAFT_LEADER) {
                 if (r->now >= r->election_deadline)
@@ -438,9 +464,9 @@ Usec raft_deadline(const Raft *r) {
         if (r->stopped)
                 return USEC_NEVER;
         if (r->role != RAFT_LEADER)
-                return raft_promotable(r) ? r->election_deadline : USEC_NEVER;
+                return raft_promotable(r) ? outside_time(r, r->election_deadline) : USEC_NEVER;
         Usec at = MIN(r->heartbeat_deadline, r->quorum_deadline);
-        return r->transferee != 0 ? MIN(at, r->transfer_deadline) : at;
+        return outside_time(r, r->transferee != 0 ? MIN(at, r->transfer_deadline) : at);
 }
 
 /* ---- the step ---- */
@@ -504,7 +530,7 @@ void raft_step(Raft *r, const RaftEvent *ev, RaftUpdate *ret) {
                 ret->n_reads = r->n_reads;
                 return;
         }
-        r->now = MAX(r->now, ev->now);
+        clock_advance(r, ev->now);
         RaftRole role = r->role;
         uint64_t term = r->hs.term, leader = r->leader;
         /* The event first, then the timers: after the process was held up, the heartbeats that waited in a

@@ -47,9 +47,10 @@
 #define RAFT_MSG_ENTRIES_MAX 65536U      /* entries in one message */
 #define RAFT_READS_PENDING_MAX 65536U    /* unconfirmed ReadIndex requests at a leader */
 #define RAFT_HELD_MESSAGES_MAX                                                                              \
-        65536U                    /* answers waiting for the disk; more are dropped (as by a network)       \
-                                   */
-#define RAFT_INFLIGHT_LIMIT 4096U /* highest RaftConfig.max_inflight */
+        65536U /* answers waiting for the disk; more are dropped (as by a network)                          \
+                */
+#define RAFT_MSG_BYTES_MAX (RAFT_ENTRY_BYTES_MAX + (1U << 16)) /* an encoded message, without framing */
+#define RAFT_INFLIGHT_LIMIT 4096U                              /* highest RaftConfig.max_inflight */
 
 /* ---- payload memory ---- */
 

@@ -75,7 +75,10 @@ static void trouble(Monkey *m) {
                 n->hold_apply = true;
                 break;
         case 4:
-                n->now += rng(3000) * USEC_PER_MSEC;
+                if (rng(3) == 0)
+                        n->now -= MIN(n->now, rng(5000) * USEC_PER_MSEC); /* a clock that jumps back */
+                else
+                        n->now += rng(3000) * USEC_PER_MSEC;
                 break;
         case 5:
                 (void) deliver(c, n->id, 0, 0, 1 + rng(5), true);
@@ -293,7 +296,7 @@ static void play(uint64_t seed, bool show) {
 
 TEST(monkey) {
         const char *one = getenv("CORACLE_SEED"), *many = getenv("CORACLE_SEEDS");
-        uint64_t seed = 0, count = 300;
+        uint64_t seed = 0, count = 150;
         if (one && parse_u64(one, &seed) >= 0) {
                 play(seed, true);
                 return;
