@@ -57,7 +57,7 @@ static const struct {
 };
 
 void fleet_config_defaults(FleetConfig *c) {
-        *c = (FleetConfig){ .etcd_timeout = USEC_PER_SEC,
+        *c = (FleetConfig){ .etcd_timeout = 5 * USEC_PER_SEC,
                             .engine_interval = 2 * USEC_PER_SEC,
                             .agent_ttl = 10 * USEC_PER_SEC,
                             .token_limit = 100 };
