@@ -13,6 +13,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#define LISTEN_FDS_MAX 64
+
 static char *arg_config;
 static bool arg_version, arg_help;
 
@@ -85,7 +87,7 @@ static int run(void) {
         _cleanup_(server_freep) Server *server = NULL;
         _cleanup_(fleet_config_done) FleetConfig config = {};
         _cleanup_(err_done) Err err = {};
-        int fds[SD_LISTEN_FDS_MAX];
+        int fds[LISTEN_FDS_MAX];
 
         int r = read_config(&config);
         if (r < 0)
@@ -94,7 +96,7 @@ static int run(void) {
         int n = sd_listen_fds(true);
         if (n < 0)
                 return log_err(n, "Cannot take over the sockets from systemd");
-        n = MIN(n, SD_LISTEN_FDS_MAX);
+        n = MIN(n, LISTEN_FDS_MAX);
         for (int i = 0; i < n; i++)
                 fds[i] = SD_LISTEN_FDS_START + i;
         r = block_signals();

@@ -28,6 +28,7 @@ typedef struct Local {
         char *hash;  /* owned; of the content being loaded */
         char *error; /* owned; a failure to be told once its traces are removed */
         SystemdOp *op;
+        bool reload; /* the file that was removed had an [Install] section */
         /* systemd's word; NULL while unknown */
         char *load, *active, *sub;
         /* what the registry has on our lease */

@@ -91,8 +91,11 @@ static void step_enable(Local *l) {
                 next_step(l);
 }
 
-static void step_reload(Local *l) {
-        l->op = systemd_reload(l->agent->systemd, on_step, l);
+/* What [Install] links in changes other units too, and those are only read again by a reload. */
+static void step_refresh(Local *l) {
+        const UnitFile *u = registry_unit(l->agent->registry, l->hash);
+        bool installs = !u || unitfile_has_section(u, "Install");
+        l->op = systemd_refresh(l->agent->systemd, l->name, installs, on_step, l);
 }
 
 static void step_query(Local *l) {
@@ -138,10 +141,28 @@ static void step_reset(Local *l) {
         l->op = systemd_reset_failed(l->agent->systemd, l->name, on_step, l);
 }
 
+static bool file_installs(const char *path) {
+        _cleanup_(buf_done) Buf text = {};
+        _cleanup_(unitfile_done) UnitFile u = {};
+        if (read_file(path, UNITFILE_BYTES_MAX, &text) < 0 ||
+            unitfile_parse(buf_str(&text), text.len, 0, &u, NULL) < 0)
+                return true;
+        return unitfile_has_section(&u, "Install");
+}
+
 static void step_unlink(Local *l) {
         _cleanup_free_ char *path = unit_path(l->agent, l->name);
+        l->reload = file_installs(path);
         (void) unlink(path);
         next_step(l);
+}
+
+/* A unit without links in others is forgotten by systemd of its own accord once it is inactive. */
+static void step_reload(Local *l) {
+        if (l->reload)
+                l->op = systemd_reload(l->agent->systemd, on_step, l);
+        else
+                next_step(l);
 }
 
 static void step_unwatch(Local *l) {
@@ -152,7 +173,7 @@ static void step_unwatch(Local *l) {
         next_step(l);
 }
 
-static const Step load_steps[] = { step_write, step_link, step_enable, step_reload, step_query, NULL };
+static const Step load_steps[] = { step_write, step_link, step_enable, step_refresh, step_query, NULL };
 static const Step start_steps[] = { step_mark, step_start, step_query, NULL };
 static const Step stop_steps[] = { step_stop, step_unmark, step_query, NULL };
 static const Step unload_steps[] = { step_stop,   step_disable, step_reset,   step_unlink,

@@ -18,7 +18,7 @@
 #define RELOAD_TIMEOUT_USEC (180 * USEC_PER_SEC)
 #define RELOAD_GATHER_USEC (2 * USEC_PER_MSEC) /* units that are loaded together share one reload */
 
-typedef enum OpKind { OP_CALL, OP_JOB, OP_RELOAD, OP_QUERY } OpKind;
+typedef enum OpKind { OP_CALL, OP_JOB, OP_RELOAD, OP_QUERY, OP_REFRESH } OpKind;
 
 struct SystemdOp {
         Systemd *s; /* weak */

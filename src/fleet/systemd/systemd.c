@@ -203,13 +203,63 @@ static int on_reload_due(sd_event_source *source, uint64_t usec, void *user) {
         return 0;
 }
 
-SystemdOp *systemd_reload(Systemd *s, SystemdDone done, void *user) {
-        SystemdOp *op = op_new(s, OP_RELOAD, done, user);
+/* ---- refresh: load, look whether that is outdated, reload if so ---- */
+
+static void become_reload(SystemdOp *op) {
+        Systemd *s = op->s;
+
+        op->slot = sd_bus_slot_unref(op->slot);
+        op->kind = OP_RELOAD;
         if (!s->reload_slot) {
                 s->reload_due = sd_event_source_disable_unref(s->reload_due);
                 (void) sd_event_add_time_relative(s->event, &s->reload_due, CLOCK_MONOTONIC, RELOAD_GATHER_USEC, 1,
                                                   on_reload_due, s);
         }
+}
+
+static int on_outdated(sd_bus_message *m, void *user, sd_bus_error *ret) {
+        SystemdOp *op = user;
+        int outdated = true;
+
+        if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "v", "b", &outdated) < 0 || outdated)
+                become_reload(op);
+        else
+                op_finish(op, NULL);
+        return 0;
+}
+
+static int on_loaded(sd_bus_message *m, void *user, sd_bus_error *ret) {
+        SystemdOp *op = user;
+        sd_bus_slot *slot = NULL;
+        const char *path;
+
+        int r = sd_bus_message_is_method_error(m, NULL) ? -EIO : sd_bus_message_read(m, "o", &path);
+        if (r >= 0)
+                r = sd_bus_call_method_async(op->s->bus, &slot, DESTINATION, path, "org.freedesktop.DBus.Properties",
+                                             "Get", on_outdated, op, "ss", UNIT_INTERFACE, "NeedDaemonReload");
+        if (r < 0) {
+                become_reload(op);
+                return 0;
+        }
+        sd_bus_slot_unref(op->slot);
+        op->slot = slot;
+        return 0;
+}
+
+SystemdOp *systemd_reload(Systemd *s, SystemdDone done, void *user) {
+        SystemdOp *op = op_new(s, OP_RELOAD, done, user);
+        become_reload(op);
+        return op;
+}
+
+SystemdOp *systemd_refresh(Systemd *s, const char *name, bool always, SystemdDone done, void *user) {
+        SystemdOp *op = op_new(s, OP_REFRESH, done, user);
+
+        if (!s->bus)
+                op_finish_later(op, isempty(s->problem) ? "no connection to systemd" : s->problem);
+        else if (always || sd_bus_call_method_async(s->bus, &op->slot, DESTINATION, MANAGER_PATH, MANAGER, "LoadUnit",
+                                                    on_loaded, op, "s", name) < 0)
+                become_reload(op);
         return op;
 }
 

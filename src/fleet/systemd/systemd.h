@@ -53,6 +53,9 @@ SystemdOp *systemd_stop(Systemd *s, const char *name, SystemdDone done, void *us
 SystemdOp *systemd_reset_failed(Systemd *s, const char *name, SystemdDone done, void *user); /* never fails */
 /* Reads the states of these units: on_state() for each, then done(). */
 SystemdOp *systemd_query(Systemd *s, char *const *names, SystemdDone done, void *user);
+/* Makes systemd read the unit from its file, reloading (which takes a second where there are many generators) only if
+ * it has an older idea of it or, with `always`, in any case. */
+SystemdOp *systemd_refresh(Systemd *s, const char *name, bool always, SystemdDone done, void *user);
 /* Asks for "running", "stopping" and so on; `error` NULL and *state valid during the call. */
 typedef void (*SystemdAnswer)(const char *value, void *user);
 void systemd_system_state(Systemd *s, SystemdAnswer answer, void *user); /* NULL when it cannot be had */
