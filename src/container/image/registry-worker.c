@@ -484,8 +484,10 @@ static void on_http_error(Worker *w, Transfer *t, long code) {
         }
         if (code == 416 && t->at > 0) { /* our part is longer than the blob: start over */
                 t->at = 0;
-                (void) ftruncate(t->fd, 0);
-                start_attempt(w, t);
+                if (ftruncate(t->fd, 0) < 0)
+                        finish(t, -errno, code, strerror(errno));
+                else
+                        start_attempt(w, t);
                 return;
         }
         if ((code == 429 || code >= 500) && code != 501 && retry(t))
