@@ -80,7 +80,10 @@ void proc_feed(Proc *p, const char *data, size_t n) {
         proc_write_input(p);
 }
 
+/* Nothing goes out before "started" has. */
 bool proc_may_read(Shim *s, const Proc *p) {
+        if (p->sync >= 0)
+                return false;
         LIST_FOREACH(c, &s->conns, link)
                 if (c->proc == p && !c->closed && c->out.len > OUT_HIGH)
                         return false;

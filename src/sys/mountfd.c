@@ -87,6 +87,8 @@ int fs_mount_new(const char *type, const char *const *options, uint64_t attr) {
         _cleanup_close_ int fs = (int) syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
         if (fs < 0)
                 return -errno;
+        /* What mount(8) shows as the device; some file systems do not take one. */
+        (void) syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "source", type, 0);
         for (const char *const *o = options; o && *o; o++) {
                 int r = fs_option(fs, *o);
                 if (r < 0)
