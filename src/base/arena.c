@@ -9,7 +9,7 @@ struct ArenaBlock {
 };
 
 static ArenaBlock *new_block(Arena *a, size_t n) {
-        size_t size = MAX(n, (size_t) 4000);
+        size_t size = MAX(n, a->blocks ? (size_t) 4000 : (size_t) 960); /* the first from malloc's fast bins */
         ArenaBlock *b = xmalloc(sizeof(ArenaBlock) + size);
         *b = (ArenaBlock){ .next = a->blocks, .size = size };
         a->blocks = b;

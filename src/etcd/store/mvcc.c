@@ -479,22 +479,31 @@ int mvcc_restore(Store *s, Bytes key, const Ver *head, Bytes value) {
         return 0;
 }
 
-static int compare_vers(const void *a, const void *b) {
-        const Ver *x = *(Ver *const *) a, *y = *(Ver *const *) b;
+/* What the log is sorted by, beside the pointer: millions of them, so no pointer is followed. */
+typedef struct LogItem {
+        int64_t main;
+        uint32_t sub;
+        Ver *v;
+} LogItem;
+
+static int compare_items(const void *a, const void *b) {
+        const LogItem *x = a, *y = b;
         int c = compare_int(x->main, y->main);
         return c != 0 ? c : compare_int(x->sub, y->sub);
 }
 
 int mvcc_restore_end(Store *s) {
         size_t n = s->log.n;
-        Ver **all = n > 0 ? xmalloc(sizeof(Ver *) * n) : NULL;
-        for (size_t i = 0; i < n; i++)
-                all[i] = log_at(&s->log, i);
+        LogItem *all = n > 0 ? xmalloc(sizeof(LogItem) * n) : NULL;
+        for (size_t i = 0; i < n; i++) {
+                Ver *v = log_at(&s->log, i);
+                all[i] = (LogItem){ v->main, v->sub, v };
+        }
         if (n > 1)
-                qsort(all, n, sizeof(Ver *), compare_vers);
+                qsort(all, n, sizeof(LogItem), compare_items);
         log_done(&s->log);
         for (size_t i = 0; i < n; i++)
-                log_push(&s->log, all[i]);
+                log_push(&s->log, all[i].v);
         free(all);
         IndexCursor c;
         index_seek(&s->keys, 0, (Bytes){ "", 0 }, &c);

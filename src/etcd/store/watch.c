@@ -32,6 +32,8 @@ struct Hub {
         LIST_HEAD(Watcher) ready;
         LIST_HEAD(Watcher) slow;
         size_t n_watchers, n_slow;
+        bool turn;    /* whose slice is next: see pick() */
+        int64_t from; /* where the present slice began */
 };
 
 Hub *hub_new(Store *s) {
@@ -292,8 +294,9 @@ bool watch_take(Watcher *w, size_t max_bytes, WatchBatch *ret) {
 
 /* ---- catching up ---- */
 
+/* One that is behind the beginning of the slice must not get what comes in it: it would miss what lies between. */
 static void offer_slow(Watcher *w, Ver *v) {
-        if (!w->synced && !w->blocked && w->next <= v->main)
+        if (!w->synced && !w->blocked && w->next >= w->hub->from && w->next <= v->main)
                 (void) offer(w, v);
 }
 
@@ -319,13 +322,32 @@ static void offer_all_slow(Hub *h, Ver *v) {
                         offer_slow(w, v);
 }
 
+/* Where the next slice begins, by turns: at the watcher furthest behind, so that one pass serves them all; and at the
+ * one that waited longest, so that a straggler which always finds room does not hold up the others. */
+static int64_t pick(Hub *h) {
+        Watcher *first = NULL, *last = NULL;
+        LIST_FOREACH(w, &h->slow, in_slow) {
+                if (w->blocked)
+                        continue;
+                if (!first)
+                        first = w;
+                if (!last || w->next < last->next)
+                        last = w;
+        }
+        if (!first)
+                return 0;
+        h->turn = !h->turn;
+        if (h->turn)
+                return last->next;
+        LIST_REMOVE(&h->slow, first, in_slow);
+        LIST_APPEND(&h->slow, first, in_slow);
+        return first->next;
+}
+
 bool store_watch_step(Store *s) {
         Hub *h = s->hub;
-        int64_t from = INT64_MAX;
-        LIST_FOREACH(w, &h->slow, in_slow)
-                if (!w->blocked)
-                        from = MIN(from, w->next);
-        if (from == INT64_MAX)
+        int64_t from = h->from = pick(h);
+        if (from == 0)
                 return false;
         assert(from >= s->compacted);
         size_t i = log_find(&s->log, from);
@@ -342,7 +364,8 @@ bool store_watch_step(Store *s) {
         LIST_FOREACH(w, &h->slow, in_slow) {
                 if (w->blocked)
                         continue;
-                w->next = MAX(w->next, done + 1);
+                if (w->next >= from && w->next <= done)
+                        w->next = done + 1;
                 if (w->next > s->revision)
                         unset_slow(w);
                 else
