@@ -64,7 +64,7 @@ static void peer_state(Raft *r, Peer *p, RaftProgressState state) {
                 TRACE(r, "peer %" PRIu64 ": %s, match %" PRIu64 " next %" PRIu64, p->id,
                       raft_progress_name(state), p->match, p->next);
         p->state = state;
-        p->paused = false;
+        p->paused = p->fresh = false;
         p->snap_index = p->sent_commit = 0;
         inflight_clear(p);
 }
@@ -432,6 +432,24 @@ void raft_maybe_leave(Raft *r) {
         if (best && best->commit >= r->leave_index)
                 raft_send(r, (RaftMsg){ .type = RAFT_MSG_TIMEOUT_NOW, .to = best->id }, WAIT_HARD_STATE, 0);
         raft_become_follower(r, r->hs.term, 0);
+}
+
+/* How far the log may be compacted: whoever is receiving a snapshot, or has just received one, needs what
+ * comes behind it. Otherwise, under load, the next snapshot would be due before the last one is in place,
+ * for ever. */
+uint64_t raft_compact_limit(const Raft *r, uint64_t index) {
+        if (r->role != RAFT_LEADER || r->log.bytes > r->cfg.max_hold_bytes)
+                return index;
+        for (size_t i = 0; i < r->n_peers; i++) {
+                const Peer *p = &r->peers[i];
+                if (usec_sub(r->now, p->last_heard) > r->cfg.election_timeout)
+                        continue;
+                if (p->state == RAFT_SNAPSHOT)
+                        index = MIN(index, p->snap_index);
+                else if (p->fresh)
+                        index = MIN(index, p->next - 1);
+        }
+        return index;
 }
 
 void raft_check_quorum(Raft *r) {

@@ -19,6 +19,7 @@
 #define INFLIGHT_DEFAULT 256U
 #define INFLIGHT_BYTES_FACTOR 32U /* unanswered bytes per follower, in batches */
 #define UNCOMMITTED_BYTES_DEFAULT (64ULL << 20)
+#define HOLD_BYTES_DEFAULT (128ULL << 20)
 #define APPLY_BYTES_DEFAULT (16ULL << 20)
 #define ENTRY_OVERHEAD                                                                                      \
         24U /* counted per entry in every byte limit, so that tiny entries are limited too                  \
@@ -45,6 +46,7 @@ typedef struct Peer {
         Usec last_heard;
         uint64_t match, next;
         uint64_t snap_index;  /* snapshot state: the peer needs at least this */
+        bool fresh;           /* probe: it has just received a snapshot */
         uint64_t sent_commit; /* commit index in the last append to it */
         uint64_t commit;      /* commit index that it reported */
         uint64_t read_acked;  /* highest ReadIndex round it confirmed */
@@ -188,6 +190,7 @@ void raft_on_app_resp(Raft *r, const RaftMsg *m);
 void raft_on_heartbeat_resp(Raft *r, const RaftMsg *m);
 void raft_check_quorum(Raft *r);
 void raft_maybe_leave(Raft *r);
+uint64_t raft_compact_limit(const Raft *r, uint64_t index);
 RaftDrop raft_leader_propose(Raft *r, const RaftEntry *e, size_t n);
 RaftDrop raft_transfer(Raft *r, uint64_t to);
 void raft_peer_probe(Raft *r, Peer *p, uint64_t next);

@@ -96,6 +96,8 @@ Raft *raft_new(const RaftConfig *config, const RaftInitial *initial, Err *err) {
                 r->cfg.max_inflight = INFLIGHT_DEFAULT;
         if (!r->cfg.max_uncommitted_bytes)
                 r->cfg.max_uncommitted_bytes = UNCOMMITTED_BYTES_DEFAULT;
+        if (!r->cfg.max_hold_bytes)
+                r->cfg.max_hold_bytes = HOLD_BYTES_DEFAULT;
         if (!r->cfg.max_apply_bytes)
                 r->cfg.max_apply_bytes = APPLY_BYTES_DEFAULT;
         r->random = config->seed;
@@ -401,6 +403,7 @@ static void on_snapshot_status(Raft *r, uint64_t id, uint64_t index, bool ok) {
                 return;
         TRACE(r, "snapshot %" PRIu64 " to %" PRIu64 ": %s", index, id, ok ? "sent" : "failed");
         raft_peer_probe(r, p, ok ? MIN(index, raft_log_last(&r->log)) + 1 : p->match + 1);
+        p->fresh = ok;
         p->paused = true; /* until it answers, or the next heartbeat answer */
 }
 
@@ -412,6 +415,7 @@ static void on_unreachable(Raft *r, uint64_t id) {
 
 static void on_compact(Raft *r, uint64_t index) {
         assert(index <= r->applied);
+        index = raft_compact_limit(r, index);
         if (index > r->log.snap_index)
                 raft_log_compact(&r->log, index);
 }

@@ -235,8 +235,10 @@ typedef struct RaftConfig {
         uint32_t max_batch_bytes; /* payload bytes of one append message; 0: 1 MiB. One entry always fits */
         uint32_t max_inflight;    /* unanswered append messages per follower; 0: 256 */
         uint64_t max_uncommitted_bytes; /* leader refuses proposals beyond; 0: 64 MiB */
-        uint64_t max_apply_bytes;       /* payload handed out and not yet APPLIED; 0: 16 MiB */
-        RaftTraceFn trace;              /* NULL: none */
+        uint64_t max_hold_bytes;  /* COMPACT keeps what a follower needs behind its snapshot, up to this; 0:
+                                     128 MiB */
+        uint64_t max_apply_bytes; /* payload handed out and not yet APPLIED; 0: 16 MiB */
+        RaftTraceFn trace;        /* NULL: none */
         void *trace_ctx;
 #ifdef CORACLE_FAULTS
         unsigned faults; /* RaftFault */
@@ -284,7 +286,8 @@ typedef enum RaftEventType {
         RAFT_EV_CAMPAIGN,       /* stand for election now */
         RAFT_EV_UNREACHABLE,    /* peer: the transport lost messages to it */
         RAFT_EV_SNAPSHOT_STATUS, /* snapshot: a stream that RAFT_MSG_SNAP asked for has ended */
-        RAFT_EV_COMPACT,         /* index: entries up to it are not needed any more; <= applied */
+        RAFT_EV_COMPACT, /* index: entries up to it are not needed any more; <= applied. A leader may keep
+                            some that a follower needs behind its snapshot; ask again later */
         _RAFT_EVENT_MAX,
 } RaftEventType;
 

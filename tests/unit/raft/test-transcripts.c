@@ -8,9 +8,9 @@
  * files.
  *
  *      nodes N [voters=1,2,3] [seed=S] [no-pre-vote] [no-check-quorum] [no-forward] [inflight=N]
- * [batch=BYTES] [uncommitted=BYTES]       makes nodes 1..N with a fixed initial membership bootstrap N ...
- * the same, with the membership in the first log entries join ID                           one more node
- * that knows nothing campaign ID | tick ID DURATION | run DURATION [quiet] | stabilize propose ID TEXT... |
+ * [batch=BYTES] [uncommitted=BYTES] [hold=BYTES]       makes nodes 1..N with a fixed initial membership
+ * bootstrap N ... the same, with the membership in the first log entries join ID one more node that knows
+ * nothing campaign ID | tick ID DURATION | run DURATION [quiet] | stabilize propose ID TEXT... |
  * propose-many ID COUNT | read ID CONTEXT | transfer ID TO conf ID add-voter|add-learner|remove|update OTHER
  *      deliver / drop [from=ID] [to=ID] [type=NAME] [limit=N]
  *      cut A B | mend A B | isolate ID | heal
@@ -76,7 +76,8 @@ static RaftConfig config_from(char **w) {
                              .no_forward = option(w, "no-forward"),
                              .max_inflight = (uint32_t) option_number(w, "inflight", 0),
                              .max_batch_bytes = (uint32_t) option_number(w, "batch", 0),
-                             .max_uncommitted_bytes = option_number(w, "uncommitted", 0) };
+                             .max_uncommitted_bytes = option_number(w, "uncommitted", 0),
+                             .max_hold_bytes = option_number(w, "hold", 0) };
 }
 
 static RaftConf conf_from(char **w, uint64_t n) {
@@ -403,6 +404,7 @@ TRANSCRIPT(pre_vote)
 TRANSCRIPT(check_quorum)
 TRANSCRIPT(slow_follower_snapshot)
 TRANSCRIPT(snapshot_races)
+TRANSCRIPT(compact_hold)
 TRANSCRIPT(two_snapshots)
 TRANSCRIPT(membership)
 TRANSCRIPT(membership_gap)
