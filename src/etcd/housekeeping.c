@@ -108,7 +108,8 @@ static void still_leader(EtcdWait *w, int error, EtcdResult *res) {
 static void check_expiry(EtcdServer *s) {
         if (s->led_term == 0 || s->lease_wait.id)
                 return;
-        if (lease_next_due(s->store) <= now_monotonic() || v2_has_expired(s->store, now_wall_nsec()))
+        s->expiry_checked = now_monotonic();
+        if (lease_next_due(s->store) <= s->expiry_checked || v2_has_expired(s->store, now_wall_nsec()))
                 etcd_read(s, &s->lease_wait, still_leader);
 }
 
@@ -154,7 +155,7 @@ static Usec next_expiry(EtcdServer *s, Usec now) {
                 int64_t left = v2 - now_wall_nsec();
                 next = MIN(next, now + (left > 0 ? (Usec) (left / 1000) + 1 : 0));
         }
-        return next == USEC_NEVER ? next : MAX(next, now + EXPIRY_PAUSE);
+        return next == USEC_NEVER ? next : MAX(next, s->expiry_checked + EXPIRY_PAUSE);
 }
 
 void etcd_housekeeping_rearm(EtcdServer *s) {

@@ -87,6 +87,7 @@ struct EtcdServer {
         bool soon_on, stopping, failed, removed;
         bool lease_check, v2_sync_sent, published, publishing, alarm_sent, members_changed,
                 compacting, idle_on, campaign;
+        Usec expiry_checked;
         Usec housekeeping_at; /* what its timer is set to */
         uint64_t led_term; /* the term in which leases were promoted, 0 when not leading */
         uint64_t leader;   /* as of the last state change */

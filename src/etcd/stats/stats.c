@@ -158,7 +158,6 @@ void etcd_serve_stats_leader(HttpReq *q, void *user) {
                         write_follower(&j, s, s->members.list[i].id);
         jo_end(&j);
         jo_end(&j);
-        buf_addc(&b, '\n');
         http_respond(q, 200, "application/json", b.data, b.len);
 }
 
@@ -170,6 +169,5 @@ void etcd_serve_stats_store(HttpReq *q, void *user) {
         _cleanup_(buf_done) Buf b = {};
         v2_stats(s->store, &stats);
         v2_stats_json(&stats, &b);
-        buf_addc(&b, '\n');
         http_respond(q, 200, "application/json", b.data, b.len);
 }
