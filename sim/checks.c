@@ -51,6 +51,7 @@ static void check_leader(Sim *sim, Node *node) {
         if (known == 0) {
                 (void) map_putu(&c->leaders, term, (void *) (uintptr_t) node->id);
                 sim->report->elections++;
+                nemesis_new_leader(sim, (unsigned) (node - sim->nodes));
         }
         sim_trace(sim, "node %" PRIu64 " leads term %" PRIu64, node->id, term);
         uint64_t last = c->n_applied > 0 ? c->n_applied - 1 : 0;

@@ -9,7 +9,8 @@ static void again(Sim *sim, SimClient *c, Usec pause) {
 }
 
 static Usec think(Sim *sim) {
-        return rng_range(&sim->rng_client, sim->swarm.think / 4, sim->swarm.think * 2);
+        Usec t = sim->swarm.think * (sim->calm ? 3 : 1);
+        return rng_range(&sim->rng_client, t / 4, t * 2);
 }
 
 /* When all is well again, clients know who is a member. */

@@ -21,7 +21,7 @@ void host_disk_failed(Sim *sim, unsigned n, const char *what, int error, const E
 /* ---- the log's thread ---- */
 
 static Usec sync_time(Sim *sim, Node *node) {
-        Usec t = sim->swarm.sync_latency;
+        Usec t = sim->swarm.sync_latency * (sim->calm ? 1 : node->slowness);
         Usec d = t / 2 + rng_below(&node->rng, t + 1);
         if (sim->swarm.slow_disks && !sim->calm && rng_ppm(&node->rng, 20000))
                 d += rng_below(&node->rng, sim->swarm.election * 2);

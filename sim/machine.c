@@ -7,6 +7,7 @@
 typedef struct State {
         uint64_t values[MACHINE_KEYS_MAX];
         uint64_t index, term, hash;
+        uint64_t revision; /* counts what was applied, as the store's does: an entry applied twice must show */
 } State;
 
 struct Machine {
@@ -68,6 +69,7 @@ static void advance(Machine *m, uint64_t index, uint64_t term, const void *data,
         State *s = &m->state;
         s->index = index;
         s->term = term;
+        s->revision++;
         s->hash = 0;
         s->hash = hash_of(s, sizeof(*s));
         m->watch(m->ctx, index, term, hash_of(data, n), uid, s->hash);

@@ -109,6 +109,37 @@ static void transfer(Sim *sim) {
         node_event(sim, n, &ev);
 }
 
+/* Half of the time before its first message arrives anywhere, otherwise while the first entries are under way. */
+void nemesis_new_leader(Sim *sim, unsigned n) {
+        Rng *rng = &sim->rng_nemesis;
+        const Swarm *s = &sim->swarm;
+        if (!s->hunts || sim->calm || rng_below(rng, 8) == 0)
+                return;
+        Usec span = rng_below(rng, 2) == 0 ? s->latency : 4 * (s->latency + s->jitter + s->sync_latency);
+        sim_at(sim, sim->now + rng_below(rng, span), EVENT_HUNT, n, 0, NULL);
+}
+
+void nemesis_hunt(Sim *sim, unsigned n) {
+        Rng *rng = &sim->rng_nemesis;
+        Node *node = &sim->nodes[n];
+        uint64_t dice = rng_below(rng, 10);
+        sim_trace(sim, "node %" PRIu64 " is hunted (%" PRIu64 ")", node->id, dice);
+        if (dice < 2) {
+                if (node->up)
+                        node_crash(sim, n, false);
+        } else if (dice < 9) {
+                /* Whoever was cut off before comes back, so that old and new leaders meet. */
+                if (rng_below(rng, 8) > 0)
+                        heal_links(sim);
+                for (unsigned i = 0; i < sim->n_nodes; i++) {
+                        sim->links[n][i].cut = i != n;
+                        sim->links[i][n].cut = i != n && dice < 8;
+                }
+        } else {
+                sim_disk_cut_at(node->disk, 1 + rng_below(rng, 4));
+        }
+}
+
 typedef struct Misfortune {
         bool on;
         void (*strike)(Sim *sim);

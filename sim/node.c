@@ -49,6 +49,8 @@ void node_timer(Sim *sim, unsigned n) {
 
 void node_message(Sim *sim, unsigned n, Packet *p) {
         Node *node = &sim->nodes[n];
+        if (sim->links[p->from][n].cut)
+                return; /* it was on the way when the link was cut */
         _cleanup_(raft_block_unrefp) RaftBlock *block = raft_block_dup(p->bytes.data, p->bytes.len);
         RaftMsg m = {};
         int r = raft_msg_decode(block, block->bytes, block->size, &m);
@@ -67,6 +69,10 @@ static void persist(Sim *sim, unsigned n, const RaftPersist *p) {
         RaftPersist copy = *p;
         if (sim->options.host_faults & HOST_FAULT_LOSE_HARD_STATE)
                 copy.hs = (RaftHardState){ .term = 1 };
+        if ((sim->options.host_faults & HOST_FAULT_NO_TRUNCATE) && p->truncate_from > 0) {
+                copy.truncate_from = 0;
+                copy.n_entries = 0;
+        }
         _cleanup_(buf_done) Buf b = {};
         wal_batch_persist(&b, &copy);
         host_submit(sim, n, &b, p->seq, p->must_sync, false);

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define EVENTS_MAX 3000000U
+#define EVENTS_MAX 400000U
 #define CHECK_LOGS_EVERY 64U
 
 void sim_trace_line(Sim *sim, const char *fmt, ...) {
@@ -142,6 +142,7 @@ static void handle_node(Sim *sim, SimEvent *e) {
         case EVENT_STREAM:
         case EVENT_CLIENT:
         case EVENT_NEMESIS:
+        case EVENT_HUNT:
         case EVENT_HEAL:
                 assert(false);
         }
@@ -158,6 +159,10 @@ static void handle(Sim *sim, SimEvent *e) {
         case EVENT_NEMESIS:
                 if (!sim->calm)
                         nemesis_strike(sim);
+                break;
+        case EVENT_HUNT:
+                if (!sim->calm)
+                        nemesis_hunt(sim, e->node);
                 break;
         case EVENT_HEAL:
                 nemesis_heal(sim);
@@ -191,6 +196,7 @@ static void set_up(Sim *sim) {
                 Node *node = &sim->nodes[i];
                 *node = (Node){ .id = 1 + i, .sim = sim, .member = i < sim->founders, .clock_ppm = 1000000 };
                 node->rng = rng_fork(&rng);
+                node->slowness = sim->swarm.slow_disks && rng_below(&node->rng, 3) == 0 ? 6 : 1;
                 node->disk = sim_disk_new(rng_fork(&rng));
                 node->clock_offset = rng_below(&node->rng, 1000 * USEC_PER_SEC);
                 if (sim->swarm.clock_drift)
@@ -244,7 +250,7 @@ void sim_run(const SimOptions *options, SimReport *ret) {
         sim->options = *options;
         sim->report = ret;
         set_up(sim);
-        Usec end = sim->swarm.chaos + sim->swarm.calm, late = end - sim->swarm.election * 4;
+        Usec end = sim->swarm.chaos + sim->swarm.calm, late = end - sim->swarm.election * 4 - sim->swarm.think * 14;
         size_t late_ops = 0;
         while (!sim->stop && sim->n_heap > 0 && sim->heap[0].at < end) {
                 SimEvent e = heap_pop(sim);

@@ -52,7 +52,7 @@ typedef struct Swarm {
         Usec latency, jitter;
         uint32_t loss, duplicate;
         bool partitions, one_way, clogs, crashes, disk_cuts, pauses, clock_jumps, clock_drift, membership, transfers;
-        bool slow_disks, disk_errors;
+        bool slow_disks, disk_errors, hunts;
         Usec sync_latency;
         uint32_t enospc, eio;
         uint64_t segment_size, snapshot_entries, keep_entries;
@@ -72,6 +72,7 @@ typedef enum EventKind {
         EVENT_RESUME,  /* node: end of a pause */
         EVENT_CLIENT,  /* node is the client's number */
         EVENT_NEMESIS,
+        EVENT_HUNT, /* node: it has just become the leader */
         EVENT_HEAL,
 } EventKind;
 
@@ -135,6 +136,7 @@ typedef struct Node {
         /* the clock */
         Usec clock_offset;
         uint32_t clock_ppm; /* 1000000: true */
+        unsigned slowness;  /* of its disk: a factor */
         Usec armed;         /* time of the latest timer event; older ones are void; 0: none */
         /* what is to happen to the process when the present step is done */
         bool storage_failed, dying;
@@ -227,3 +229,6 @@ void clients_node_died(Sim *sim, unsigned node);
 /* nemesis.c */
 void nemesis_strike(Sim *sim);
 void nemesis_heal(Sim *sim);
+/* A new leader, just in office, may be struck down or cut off. */
+void nemesis_new_leader(Sim *sim, unsigned n);
+void nemesis_hunt(Sim *sim, unsigned n);

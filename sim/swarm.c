@@ -30,7 +30,7 @@ static void choose_sizes(Swarm *s, Rng *rng) {
         s->keep_entries = PICK(rng, 1, 5, 50);
         s->batch_bytes = (uint32_t) PICK(rng, 1, 2000, 0);
         s->inflight = (uint32_t) PICK(rng, 1, 4, 0);
-        s->think = PICK(rng, 10, 30, 100) * USEC_PER_MSEC;
+        s->think = PICK(rng, 20, 50, 150) * USEC_PER_MSEC;
         s->nemesis_pause = PICK(rng, 100, 300, 800) * USEC_PER_MSEC;
 }
 
@@ -49,7 +49,7 @@ void swarm_choose(Swarm *s, Rng *rng) {
                 s->heartbeat *= 2;
         }
         s->chaos = 10 * s->election + 6 * USEC_PER_SEC;
-        s->calm = 20 * s->election;
+        s->calm = 12 * s->election + 20 * s->think;
         s->partitions = half(rng);
         s->one_way = quarter(rng);
         s->clogs = quarter(rng);
@@ -62,6 +62,16 @@ void swarm_choose(Swarm *s, Rng *rng) {
         s->transfers = quarter(rng);
         s->slow_disks = quarter(rng);
         s->disk_errors = quarter(rng);
+        s->hunts = quarter(rng);
+        if (s->hunts) {
+                s->partitions = s->one_way = s->clogs = s->crashes = s->disk_cuts = s->pauses = false;
+                s->membership = s->transfers = s->clock_jumps = false;
+                /* Short reigns that leave different entries behind, sent one by one: Raft's figure 8. */
+                if (half(rng)) {
+                        s->batch_bytes = s->inflight = 1;
+                        s->chaos *= 2;
+                }
+        }
         if (s->disk_errors) {
                 s->enospc = (uint32_t) PICK(rng, 0, 200, 1000);
                 s->eio = (uint32_t) PICK(rng, 0, 100, 500);
@@ -71,7 +81,7 @@ void swarm_choose(Swarm *s, Rng *rng) {
 char *swarm_describe(const Swarm *s) {
         return xasprintf("%u nodes, %u clients, %u keys, election %" PRIu64 " ms, latency %" PRIu64 "+%" PRIu64
                          " us, sync %" PRIu64 " us, segments %" PRIu64 ", snapshot every %" PRIu64 ", keep %" PRIu64
-                         "; loss %u, duplicates %u%s%s%s%s%s%s%s%s%s%s%s%s",
+                         "; loss %u, duplicates %u%s%s%s%s%s%s%s%s%s%s%s%s%s",
                          s->nodes, s->clients, s->keys, s->election / USEC_PER_MSEC, s->latency, s->jitter,
                          s->sync_latency, s->segment_size, s->snapshot_entries, s->keep_entries, s->loss,
                          s->duplicate, s->partitions ? ", partitions" : "", s->one_way ? ", one-way cuts" : "",
@@ -79,5 +89,6 @@ char *swarm_describe(const Swarm *s) {
                          s->disk_cuts ? ", cuts at disk operations" : "", s->pauses ? ", pauses" : "",
                          s->clock_jumps ? ", clock jumps" : "", s->clock_drift ? ", clock drift" : "",
                          s->membership ? ", membership changes" : "", s->transfers ? ", transfers" : "",
-                         s->slow_disks ? ", slow disks" : "", s->disk_errors ? ", disk errors" : "");
+                         s->slow_disks ? ", slow disks" : "", s->disk_errors ? ", disk errors" : "",
+                         s->hunts ? ", hunted leaders" : "");
 }
