@@ -137,12 +137,7 @@ static bool domain_valid(const char *s) {
 }
 
 static bool is_domain(const char *s, size_t n) {
-        if (memchr(s, '.', n) || memchr(s, ':', n) || (n == 9 && memcmp(s, "localhost", 9) == 0))
-                return true;
-        for (size_t i = 0; i < n; i++)
-                if (s[i] >= 'A' && s[i] <= 'Z')
-                        return true;
-        return false;
+        return memchr(s, '.', n) || memchr(s, ':', n) || (n == 9 && memcmp(s, "localhost", 9) == 0);
 }
 
 static bool has_upper(const char *s) {

@@ -24,7 +24,7 @@ static const Good good[] = {
         { "nginx" D, "docker.io/library/nginx" D, "nginx" D },
         { "a.b/c__d-e---f.g_h", "a.b/c__d-e---f.g_h:latest", "a.b/c__d-e---f.g_h:latest" },
         { "foo:5000", "docker.io/library/foo:5000", "foo:5000" },
-        { "Host/x", "Host/x:latest", "Host/x:latest" },
+        { "Host.x/x", "Host.x/x:latest", "Host.x/x:latest" },
         { "docker.io/a.b/c", "docker.io/a.b/c:latest", "docker.io/a.b/c:latest" },
         { "x:_T.a-g", "docker.io/library/x:_T.a-g", "x:_T.a-g" },
 };
@@ -42,7 +42,7 @@ TEST(accepts_what_docker_accepts) {
 }
 
 static const char *const bad[] = {
-        "", ":", "/", "a/", "/a", "a//b", "Nginx", "a/B", "nginx:", "nginx:.x", "nginx@", "nginx@sha256:abc", "a b",
+        "", ":", "/", "a/", "/a", "a//b", "Nginx", "a/B", "Host/x", "nginx:", "nginx:.x", "nginx@", "nginx@sha256:abc", "a b",
         "nginx@sha256:BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "a..b", "a___b", "-a", "a-",
         "_a", "a_", "a.", "..", "../x", "x/..", "a.b:99999/x", "a.b:0/x", "a.b:/x", "-a.b/x", "a\r\nb", "x:a\r\n",
         "[::1/x", "[]/x", "nginx:tag@", "http://x/y", "a:b:c",
