@@ -13,7 +13,8 @@
 
 static double now(void) {
         struct timespec t;
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* one thread, never waiting: other load does not count */
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID,
+                      &t); /* one thread, never waiting: other load does not count */
         return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
 }
 
@@ -77,7 +78,8 @@ static void bench_writes(Store *s, size_t n, Bytes value) {
         t = now();
         for (size_t i = 0; i < n; i++) {
                 int len = snprintf(text, sizeof(text), "%016zx", rng(SIZE_MAX));
-                apply(s, &(Command){ .kind = CMD_PUT, .put = { .key = { text, (size_t) len }, .value = value } });
+                apply(s, &(Command){ .kind = CMD_PUT,
+                                     .put = { .key = { text, (size_t) len }, .value = value } });
         }
         say("put, new keys, random order", n, now() - t);
 }
@@ -96,7 +98,10 @@ static void bench_reads(Store *s, size_t n) {
         for (size_t i = 0; i < 2000; i++) {
                 size_t from = rng(n - 100);
                 arena_done(&a);
-                (void) store_range(s, &(RangeReq){ .key = key_of(key, from), .range_end = key_of(end, from + 100) }, &a, &r);
+                (void) store_range(s,
+                                   &(RangeReq){ .key = key_of(key, from),
+                                                .range_end = key_of(end, from + 100) },
+                                   &a, &r);
         }
         say("range over 100 keys", 2000, now() - t);
 }
@@ -106,7 +111,8 @@ static void bench_watch(Store *s, size_t n, Bytes value) {
         _cleanup_free_ Watcher **w = xnew0(Watcher *, many);
         for (size_t i = 0; i < many; i++) {
                 char key[32], end[32];
-                w[i] = watch_new(s, &(WatchReq){ .key = key_of(key, i * 10), .range_end = i % 2 ? (Bytes){} : key_of(end, i * 10 + 3) });
+                w[i] = watch_new(s, &(WatchReq){ .key = key_of(key, i * 10),
+                                                 .range_end = i % 2 ? (Bytes){} : key_of(end, i * 10 + 3) });
         }
         double t = now();
         for (size_t i = 0; i < n; i++) {
@@ -127,8 +133,8 @@ static void bench_watch(Store *s, size_t n, Bytes value) {
                 after = now();
                 worst = after - before > worst ? after - before : worst;
         }
-        printf("%-44s %10.2f s, %zu slices, worst %.2f ms\n", "10k watchers catch up over all history", now() - t, steps,
-               worst * 1e3);
+        printf("%-44s %10.2f s, %zu slices, worst %.2f ms\n", "10k watchers catch up over all history",
+               now() - t, steps, worst * 1e3);
         drain(s);
         for (size_t i = 0; i < many; i++)
                 watch_free(w[i]);
@@ -153,12 +159,13 @@ static void bench_snapshot(Store *s) {
                 buf_clear(&b);
         }
         store_snapshot_end(snap);
-        printf("%-44s %10.0f MB/s, worst slice %.2f ms\n", "snapshot, write", (double) bytes / 1e6 / (now() - t - reading),
-               worst * 1e3);
+        printf("%-44s %10.0f MB/s, worst slice %.2f ms\n", "snapshot, write",
+               (double) bytes / 1e6 / (now() - t - reading), worst * 1e3);
         Store *copy = NULL;
         t = now();
         (void) store_restore_finish(r, &copy, NULL, NULL);
-        printf("%-44s %10.2f s for %.0f MB\n", "snapshot, read and check", now() - t + reading, (double) bytes / 1e6);
+        printf("%-44s %10.2f s for %.0f MB\n", "snapshot, read and check", now() - t + reading,
+               (double) bytes / 1e6);
         store_free(copy);
         store_restore_free(r);
 }
@@ -172,7 +179,8 @@ static void bench_compaction(Store *s) {
                 more = store_compact_step(s);
                 worst = now() - before > worst ? now() - before : worst;
         }
-        printf("%-44s %10.2f s, %zu slices, worst %.2f ms\n", "compaction of everything", now() - t, steps, worst * 1e3);
+        printf("%-44s %10.2f s, %zu slices, worst %.2f ms\n", "compaction of everything", now() - t, steps,
+               worst * 1e3);
 }
 
 static void bench_v2(size_t n, Bytes value) {
@@ -181,7 +189,8 @@ static void bench_v2(size_t n, Bytes value) {
         double t = now();
         for (size_t i = 0; i < n; i++) {
                 int len = snprintf(path, sizeof(path), "/services/app-%zu/instance-%zu", i % 100, rng(n));
-                apply(s, &(Command){ .kind = CMD_V2, .v2 = { .path = { path, (size_t) len }, .value = value } });
+                apply(s, &(Command){ .kind = CMD_V2,
+                                     .v2 = { .path = { path, (size_t) len }, .value = value } });
         }
         say("v2 set", n, now() - t);
         t = now();
@@ -208,7 +217,8 @@ int main(int argc, char **argv) {
         Store *s = store_new(NULL);
         bench_writes(s, n, v);
         printf("%-44s %10.0f bytes, counted %.0f (value 100, 3 versions per 2 keys)\n", "memory per version",
-               (double) (resident() - before) / (double) (n * 3), (double) store_bytes(s) / (double) (n * 3));
+               (double) (resident() - before) / (double) (n * 3),
+               (double) store_bytes(s) / (double) (n * 3));
         bench_reads(s, n);
         bench_watch(s, n / 2, v);
         bench_snapshot(s);

@@ -4,8 +4,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What decodes must encode again, stably; and the checks must cope with it. Then the input is cut into commands (a
- * length byte each) and applied: the incremental hash must match the slow one, and a snapshot must restore. */
+/* What decodes must encode again, stably; and the checks must cope with it. Then the input is cut into
+ * commands (a length byte each) and applied: the incremental hash must match the slow one, and a snapshot
+ * must restore. */
 
 static void check_codec(const uint8_t *data, size_t size) {
         _cleanup_(arena_done) Arena a = {};
@@ -33,8 +34,8 @@ static void check_snapshot(Store *s) {
         store_snapshot_end(snap);
         _cleanup_(store_restore_freep) StoreRestore *r = store_restore_new(NULL);
         _cleanup_(store_freep) Store *copy = NULL;
-        if (store_restore_add(r, b.data, b.len, NULL) < 0 || store_restore_finish(r, &copy, NULL, NULL) < 0 ||
-            store_hash(copy) != store_hash(s))
+        if (store_restore_add(r, b.data, b.len, NULL) < 0 ||
+            store_restore_finish(r, &copy, NULL, NULL) < 0 || store_hash(copy) != store_hash(s))
                 abort();
 }
 

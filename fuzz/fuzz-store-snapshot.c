@@ -4,8 +4,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The snapshot reader on anything, whole and in two pieces: the records are all judged before the checksum is. A
- * store that comes out must be usable. */
+/* The snapshot reader on anything, whole and in two pieces: the records are all judged before the checksum
+ * is. A store that comes out must be usable. */
 
 static void use(StoreRestore *r) {
         _cleanup_(store_freep) Store *s = NULL;

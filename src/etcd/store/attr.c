@@ -40,9 +40,10 @@ void attr_set(Store *s, Bytes key, Bytes value, bool remove) {
                 memmove(s->attrs + at + 1, s->attrs + at, sizeof(Attr) * (s->n_attrs - at));
                 s->n_attrs++;
         }
-        s->attrs[at] = (Attr){
-                .key = xstrndup(key.p, key.n), .n_key = key.n, .value = xstrndup(value.p, value.n), .n_value = value.n
-        };
+        s->attrs[at] = (Attr){ .key = xstrndup(key.p, key.n),
+                               .n_key = key.n,
+                               .value = xstrndup(value.p, value.n),
+                               .n_value = value.n };
         s->bytes += sizeof(Attr) + key.n + value.n;
 }
 

@@ -60,8 +60,9 @@ StoreError range_check(const RangeReq *r) {
 
 /* ---- keys that one txn writes twice ---- */
 
-/* A key put, or a range deleted, by operation `op` of the branch being looked at. Puts of one branch must differ
- * from each other, and must not lie in a range that another operation of the branch deletes. Deletes may overlap. */
+/* A key put, or a range deleted, by operation `op` of the branch being looked at. Puts of one branch must
+ * differ from each other, and must not lie in a range that another operation of the branch deletes. Deletes
+ * may overlap. */
 typedef struct Write {
         Bytes key, end; /* end.n == 0: a single key; "\0": no end */
         size_t op;
@@ -133,8 +134,8 @@ static void add_write(Write **w, size_t *cap, size_t *n, Write one) {
 static StoreError collect_txn(const TxnReq *t, size_t op, Writes *all) {
         for (int i = 0; i < 2; i++) {
                 _cleanup_(writes_done) Writes w = {};
-                StoreError e = i == 0 ? collect_branch(t->success, t->n_success, &w) :
-                                        collect_branch(t->failure, t->n_failure, &w);
+                StoreError e = i == 0 ? collect_branch(t->success, t->n_success, &w)
+                                      : collect_branch(t->failure, t->n_failure, &w);
                 if (e != STORE_OK)
                         return e;
                 for (size_t j = 0; j < w.n_puts; j++)
@@ -152,7 +153,8 @@ static StoreError collect_branch(const OpReq *ops, size_t n, Writes *all) {
                 const OpReq *op = ops + i;
                 StoreError e = STORE_OK;
                 if (op->kind == OP_PUT)
-                        add_write(&all->puts, &all->cap_puts, &all->n_puts, (Write){ .key = op->put.key, .op = i });
+                        add_write(&all->puts, &all->cap_puts, &all->n_puts,
+                                  (Write){ .key = op->put.key, .op = i });
                 else if (op->kind == OP_DELETE_RANGE)
                         add_write(&all->dels, &all->cap_dels, &all->n_dels,
                                   (Write){ .key = op->del.key, .end = op->del.range_end, .op = i });
@@ -194,7 +196,8 @@ static StoreError check_ops(const OpReq *ops, size_t n, size_t max_ops, unsigned
 }
 
 static StoreError check_shape(const TxnReq *t, size_t max_ops, unsigned depth) {
-        if (depth >= CMD_DEPTH_MAX || t->n_compares > max_ops || t->n_success > max_ops || t->n_failure > max_ops)
+        if (depth >= CMD_DEPTH_MAX || t->n_compares > max_ops || t->n_success > max_ops ||
+            t->n_failure > max_ops)
                 return STORE_TOO_MANY_OPS;
         for (size_t i = 0; i < t->n_compares; i++) {
                 const CompareReq *c = t->compares + i;
@@ -218,10 +221,11 @@ StoreError txn_check(const TxnReq *t, size_t max_ops) {
 static bool ops_all(const OpReq *ops, size_t n, bool serializable) {
         for (size_t i = 0; i < n; i++) {
                 const OpReq *op = ops + i;
-                bool ok = op->kind == OP_RANGE ? !serializable || op->range.serializable :
-                        op->kind == OP_TXN     ? ops_all(op->txn.success, op->txn.n_success, serializable) &&
-                                        ops_all(op->txn.failure, op->txn.n_failure, serializable) :
-                                                 false;
+                bool ok = op->kind == OP_RANGE ? !serializable || op->range.serializable
+                          : op->kind == OP_TXN ? ops_all(op->txn.success, op->txn.n_success, serializable) &&
+                                                                 ops_all(op->txn.failure, op->txn.n_failure,
+                                                                         serializable)
+                                               : false;
                 if (!ok)
                         return false;
         }

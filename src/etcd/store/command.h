@@ -3,11 +3,11 @@
 
 /* Commands: what is proposed through raft and applied by every node, and their binary form.
  *
- * Invariants: a command carries everything its outcome depends on besides the store itself, so the proposer's
- * wall time travels inside it; encoding is canonical (same command, same bytes); decoding is bounded in size,
- * count and depth and never trusts a length. The form is versioned: a node that does not know the version or
- * the kind answers STORE_BAD_COMMAND and changes nothing, on every node alike.
- * The form: version byte, kind byte, proposer and sequence as varints, then the fields of the kind, integers as
+ * Invariants: a command carries everything its outcome depends on besides the store itself, so the
+ * proposer's wall time travels inside it; encoding is canonical (same command, same bytes); decoding is
+ * bounded in size, count and depth and never trusts a length. The form is versioned: a node that does not
+ * know the version or the kind answers STORE_BAD_COMMAND and changes nothing, on every node alike. The form:
+ * version byte, kind byte, proposer and sequence as varints, then the fields of the kind, integers as
  * varints (signed ones zig-zag), byte strings as varint length and bytes.
  * Rejected: the protobuf messages of the client API. Their encoding is not canonical, and enums of clients
  * would stand in our log for ever. */
@@ -51,7 +51,14 @@ typedef struct DeleteReq {
 } DeleteReq;
 
 typedef enum SortOrder { SORT_NONE, SORT_ASCEND, SORT_DESCEND, _SORT_ORDER_MAX } SortOrder;
-typedef enum SortTarget { SORT_KEY, SORT_VERSION, SORT_CREATE, SORT_MOD, SORT_VALUE, _SORT_TARGET_MAX } SortTarget;
+typedef enum SortTarget {
+        SORT_KEY,
+        SORT_VERSION,
+        SORT_CREATE,
+        SORT_MOD,
+        SORT_VALUE,
+        _SORT_TARGET_MAX
+} SortTarget;
 
 typedef struct RangeReq {
         Bytes key, range_end;
@@ -63,7 +70,13 @@ typedef struct RangeReq {
         int64_t min_mod, max_mod, min_create, max_create; /* 0: no filter */
 } RangeReq;
 
-typedef enum CompareResult { CMP_EQUAL, CMP_GREATER, CMP_LESS, CMP_NOT_EQUAL, _CMP_RESULT_MAX } CompareResult;
+typedef enum CompareResult {
+        CMP_EQUAL,
+        CMP_GREATER,
+        CMP_LESS,
+        CMP_NOT_EQUAL,
+        _CMP_RESULT_MAX
+} CompareResult;
 typedef enum CompareTarget {
         CMP_VERSION,
         CMP_CREATE,
@@ -100,7 +113,8 @@ struct OpReq {
         };
 };
 
-/* ---- v2 (spec a.2): the parameters as parsed; which verb they mean is decided when they are applied ---- */
+/* ---- v2 (spec a.2): the parameters as parsed; which verb they mean is decided when they are applied ----
+ */
 typedef enum V2Method { V2_PUT, V2_POST, V2_DELETE, _V2_METHOD_MAX } V2Method;
 typedef enum V2Exist { V2_EXIST_ANY, V2_EXIST_FALSE, V2_EXIST_TRUE, _V2_EXIST_MAX } V2Exist;
 
@@ -144,7 +158,8 @@ typedef struct Command {
                 struct {
                         Bytes key, value;
                         bool remove;
-                        bool v2_event; /* takes one v2 index, as member and version records of stock etcd do */
+                        bool v2_event; /* takes one v2 index, as member and version records of stock etcd do
+                                        */
                 } attr;
                 struct {
                         uint64_t member;
@@ -156,14 +171,14 @@ typedef struct Command {
 
 /* Appends the binary form to `out`. The command must be within the limits above (asserted). */
 void cmd_encode(const Command *c, Buf *out);
-/* Fills *ret with views into `p` and arrays from the arena. 0; -EBADMSG on anything malformed, -EPROTONOSUPPORT
- * on an unknown version or kind. Nothing is written to *ret on failure. */
+/* Fills *ret with views into `p` and arrays from the arena. 0; -EBADMSG on anything malformed,
+ * -EPROTONOSUPPORT on an unknown version or kind. Nothing is written to *ret on failure. */
 int cmd_decode(const void *p, size_t n, Arena *arena, Command *ret);
 /* Only kind, proposer and seq: cheap. */
 int cmd_peek(const void *p, size_t n, CmdKind *ret_kind, uint64_t *ret_proposer, uint64_t *ret_seq);
 
-/* Checks that etcd does before proposing: empty keys, enums, put with ignore_*, number of operations, the same
- * key written twice in a txn (spec b.3). store_apply() repeats them. max_ops 0 = TXN_OPS_DEFAULT. */
+/* Checks that etcd does before proposing: empty keys, enums, put with ignore_*, number of operations, the
+ * same key written twice in a txn (spec b.3). store_apply() repeats them. max_ops 0 = TXN_OPS_DEFAULT. */
 StoreError put_check(const PutReq *r);
 StoreError delete_check(const DeleteReq *r);
 StoreError range_check(const RangeReq *r);

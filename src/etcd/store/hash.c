@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "etcd/store/state.h"
 
-/* A fast 64-bit hash for comparing replicas, not for tables: folded 64x64 multiplications over little-endian words.
- * Its result is part of the snapshot format, so it must never change without a new version there. */
+/* A fast 64-bit hash for comparing replicas, not for tables: folded 64x64 multiplications over little-endian
+ * words. Its result is part of the snapshot format, so it must never change without a new version there. */
 
 #include <endian.h>
 

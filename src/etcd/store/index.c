@@ -6,9 +6,9 @@
 struct IndexNode {
         uint16_t n;
         bool leaf;
-        IndexNode *prev, *next;           /* of leaves */
-        IndexItem *item[INDEX_FANOUT];    /* leaf: the items; branch: the least item of each child */
-        IndexNode *child[];               /* branch only, INDEX_FANOUT of them */
+        IndexNode *prev, *next;        /* of leaves */
+        IndexItem *item[INDEX_FANOUT]; /* leaf: the items; branch: the least item of each child */
+        IndexNode *child[];            /* branch only, INDEX_FANOUT of them */
 };
 
 #define INDEX_SLOTS_MIN 64
@@ -167,7 +167,8 @@ static void node_remove_at(IndexNode *x, unsigned at) {
                 memmove(x->child + at, x->child + at + 1, sizeof(x->child[0]) * (x->n - at));
 }
 
-/* Splits a full node and returns the new right one. Keys that come in ascending order leave full nodes behind. */
+/* Splits a full node and returns the new right one. Keys that come in ascending order leave full nodes
+ * behind. */
 static IndexNode *node_split(Index *ix, IndexNode *x, unsigned at) {
         IndexNode *r = node_new(ix, x->leaf);
         unsigned keep = at == x->n ? x->n - 1U : x->n / 2U;

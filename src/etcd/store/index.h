@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Index: items found by (space, bytes), both by hash, in O(1), and in order, by a B+tree. It holds the v3 keys
- * (one space) and the v2 nodes (a space per directory: the children of one lie side by side).
+/* Index: items found by (space, bytes), both by hash, in O(1), and in order, by a B+tree. It holds the v3
+ * keys (one space) and the v2 nodes (a space per directory: the children of one lie side by side).
  *
- * Items are embedded: they begin with an IndexItem and carry their bytes at a fixed offset; the index owns none.
- * Invariant: tree and table hold the same items; leaves are linked; a branch keeps the least item below each child,
- * so a deleted item never stays behind as a separator. Sparse nodes are merged when they drop under a quarter.
- * Rejected: a skip list (twice the cache misses), hash only (ranges), tree only (point reads are the common case). */
+ * Items are embedded: they begin with an IndexItem and carry their bytes at a fixed offset; the index owns
+ * none. Invariant: tree and table hold the same items; leaves are linked; a branch keeps the least item
+ * below each child, so a deleted item never stays behind as a separator. Sparse nodes are merged when they
+ * drop under a quarter. Rejected: a skip list (twice the cache misses), hash only (ranges), tree only (point
+ * reads are the common case). */
 
 #include "etcd/store/types.h"
 
@@ -49,4 +50,4 @@ typedef struct IndexCursor {
 /* The first item at or after (space, b). */
 void index_seek(const Index *ix, uint64_t space, Bytes b, IndexCursor *c);
 IndexItem *index_next(IndexCursor *c); /* NULL at the end */
-void index_check(const Index *ix); /* asserts every invariant: for tests */
+void index_check(const Index *ix);     /* asserts every invariant: for tests */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Which groups of watchers watch a given key: exact keys by hash, ranges by a treap over (from, to) where every
- * node knows the furthest end below it. A lookup costs O(1) plus O(log n) per range found. The treap's priorities
- * are hashes of a counter: no randomness, and nothing of it is replicated state. */
+/* Which groups of watchers watch a given key: exact keys by hash, ranges by a treap over (from, to) where
+ * every node knows the furthest end below it. A lookup costs O(1) plus O(log n) per range found. The treap's
+ * priorities are hashes of a counter: no randomness, and nothing of it is replicated state. */
 
 #include "base/hash.h"
 #include "base/list.h"

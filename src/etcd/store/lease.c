@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "etcd/store/state.h"
 
-/* Leases. Their ids, TTLs, checkpoints and keys are replicated; when they end is the leader's business alone: a heap
- * by expiry that exists only while promoted. A lease granted or renewed "now" must never end early, and apply knows
- * no clock, so a fresh lease waits in a list until the clock is next seen and counts from there. */
+/* Leases. Their ids, TTLs, checkpoints and keys are replicated; when they end is the leader's business
+ * alone: a heap by expiry that exists only while promoted. A lease granted or renewed "now" must never end
+ * early, and apply knows no clock, so a fresh lease waits in a list until the clock is next seen and counts
+ * from there. */
 
 #define FRESH UINT32_MAX /* heap_at of a lease that is not in the heap */
 
@@ -184,7 +185,8 @@ void lease_promote(Store *s, Usec now, Usec extend) {
         for (MapIter i = {}; map_next(&s->leases, &i);) {
                 Lease *l = i.value;
                 l->due = false;
-                heap_add(s, l, usec_add(now, usec_add(extend, seconds(l->remaining > 0 ? l->remaining : l->ttl))));
+                heap_add(s, l,
+                         usec_add(now, usec_add(extend, seconds(l->remaining > 0 ? l->remaining : l->ttl))));
         }
 }
 

@@ -4,7 +4,8 @@
 /* Versions: how they are made, found, ranged over and compacted. */
 
 #define COMPACT_STEP 2000 /* log entries of one slice: well under a millisecond */
-#define VER_OVERHEAD (sizeof(Ver) + sizeof(Ver *) * 2 + 16) /* with its places in log and key, and malloc's */
+#define VER_OVERHEAD                                                                                        \
+        (sizeof(Ver) + sizeof(Ver *) * 2 + 16) /* with its places in log and key, and malloc's */
 #define KEY_OVERHEAD (sizeof(Key) + 16)
 
 /* ---- the revision log ---- */
@@ -319,14 +320,14 @@ static StoreError range_single(Store *s, int64_t rev, const RangeReq *r, Arena *
         return STORE_OK;
 }
 
-/* With no order asked for, only the first `limit` keys are looked at even when a target then sorts them: that is
- * how 3.4 answers (golden transcript), and it keeps paged listings cheap. */
+/* With no order asked for, only the first `limit` keys are looked at even when a target then sorts them:
+ * that is how 3.4 answers (golden transcript), and it keeps paged listings cheap. */
 static void range_collect(Store *s, int64_t rev, const RangeReq *r, Arena *arena, RangeResult *ret) {
         Range range = range_of(r->key, r->range_end);
         bool filtered = r->min_mod > 0 || r->max_mod > 0 || r->min_create > 0 || r->max_create > 0;
         bool sorted = r->order == SORT_DESCEND || (r->order == SORT_ASCEND && r->target != SORT_KEY);
-        size_t most = r->limit > 0 && !sorted && !filtered ? (size_t) r->limit + (r->target != SORT_KEY) :
-                                                             SIZE_MAX;
+        size_t most = r->limit > 0 && !sorted && !filtered ? (size_t) r->limit + (r->target != SORT_KEY)
+                                                           : SIZE_MAX;
         _cleanup_free_ KeyVal *kvs = NULL;
         size_t n = 0, cap = 0;
         IndexCursor c;
@@ -427,8 +428,9 @@ static uint32_t key_position(Key *k, const Ver *v) {
         return lo;
 }
 
-/* Each log entry is looked at in order; it supersedes what came before it, which by then is in no log. A tombstone
- * goes as well, but one at the compacted revision itself stays until the next time: a watcher may start there. */
+/* Each log entry is looked at in order; it supersedes what came before it, which by then is in no log. A
+ * tombstone goes as well, but one at the compacted revision itself stays until the next time: a watcher may
+ * start there. */
 bool store_compact_step(Store *s) {
         if (s->snapshot)
                 return false; /* it walks over the versions that are here now */

@@ -3,8 +3,8 @@
 #include "etcd/store/snapshot.h"
 #include "etcd/store/v2-state.h"
 
-/* Reading a snapshot from pieces of any size. It builds a new store and trusts nothing: lengths, order, references
- * and, at the end, checksum and state hash. Only a store that passed all of it is given out. */
+/* Reading a snapshot from pieces of any size. It builds a new store and trusts nothing: lengths, order,
+ * references and, at the end, checksum and state hash. Only a store that passed all of it is given out. */
 
 struct StoreRestore {
         Store *s; /* owned */
@@ -52,10 +52,10 @@ static int read_meta(StoreRestore *x, Rd *rd) {
         if (s->revision < 1 || s->compacted < -1 || s->compacted > s->revision)
                 return -EBADMSG;
         V2Stats *t = &s->v2->stats;
-        uint64_t *stats[] = { &t->gets_success, &t->gets_fail, &t->sets_success, &t->sets_fail, &t->delete_success,
-                              &t->delete_fail, &t->update_success, &t->update_fail, &t->create_success,
-                              &t->create_fail, &t->cas_success, &t->cas_fail, &t->cad_success, &t->cad_fail,
-                              &t->expire_count };
+        uint64_t *stats[] = { &t->gets_success,   &t->gets_fail,   &t->sets_success,   &t->sets_fail,
+                              &t->delete_success, &t->delete_fail, &t->update_success, &t->update_fail,
+                              &t->create_success, &t->create_fail, &t->cas_success,    &t->cas_fail,
+                              &t->cad_success,    &t->cad_fail,    &t->expire_count };
         for (size_t i = 0; i < ELEMENTSOF(stats); i++)
                 if (rd_varint(rd, stats[i]) < 0)
                         return -EBADMSG;
@@ -117,8 +117,8 @@ static int read_version(StoreRestore *x, Rd *rd) {
         if (v.main < 1 || v.main > x->s->revision || sub > UINT32_MAX || v.create < 0 || v.create > v.main ||
             v.version < 0)
                 return -EBADMSG;
-        if (v.tombstone && (v.lease != 0 || v.create != 0 || v.version != 0 || rd->left > 0 ||
-                            v.main < x->s->compacted))
+        if (v.tombstone &&
+            (v.lease != 0 || v.create != 0 || v.version != 0 || rd->left > 0 || v.main < x->s->compacted))
                 return -EBADMSG;
         Bytes value = { (const char *) rd->p, rd->left };
         (void) rd_skip(rd, rd->left);
@@ -131,11 +131,12 @@ static int read_v2_node(StoreRestore *x, Rd *rd) {
         uint8_t dir;
         uint64_t modified, created;
         int64_t expire;
-        if (rd_bytes(rd, &path, &n_path) < 0 || rd_u8(rd, &dir) < 0 || dir > 1 || rd_varint(rd, &modified) < 0 ||
-            rd_varint(rd, &created) < 0 || get_i64(rd, &expire) < 0 || rd_bytes(rd, &value, &n_value) < 0)
+        if (rd_bytes(rd, &path, &n_path) < 0 || rd_u8(rd, &dir) < 0 || dir > 1 ||
+            rd_varint(rd, &modified) < 0 || rd_varint(rd, &created) < 0 || get_i64(rd, &expire) < 0 ||
+            rd_bytes(rd, &value, &n_value) < 0)
                 return -EBADMSG;
-        return v2_restore_node(x->s->v2, (Bytes){ path, n_path }, dir, (Bytes){ value, n_value }, modified, created,
-                               expire);
+        return v2_restore_node(x->s->v2, (Bytes){ path, n_path }, dir, (Bytes){ value, n_value }, modified,
+                               created, expire);
 }
 
 static int read_v2_event(StoreRestore *x, Rd *rd) {
@@ -229,8 +230,8 @@ static int read_head(StoreRestore *x, Rd *rd, Err *err) {
                 return err_set(err, -EBADMSG, "this is not a store snapshot");
         if (version != SNAPSHOT_VERSION)
                 return err_set(err, -EPROTONOSUPPORT,
-                               "snapshot format %" PRIu32 " is not known here (this version reads %d)", version,
-                               SNAPSHOT_VERSION);
+                               "snapshot format %" PRIu32 " is not known here (this version reads %d)",
+                               version, SNAPSHOT_VERSION);
         x->crc = crc32c(0, rd->p, SNAPSHOT_MAGIC_BYTES + 4);
         *rd = head;
         x->head = true;
@@ -270,7 +271,8 @@ int store_restore_finish(StoreRestore *x, Store **ret, Buf *ret_extra, Err *err)
         if (s->v2->index != x->v2_index || v2_restore_end(s->v2) < 0 || mvcc_restore_end(s) < 0)
                 return x->failed = err_set(err, -EBADMSG, "the snapshot contradicts itself");
         if (store_hash(s) != x->hash) /* its parts were all summed up from what was read */
-                return x->failed = err_set(err, -EBADMSG, "the snapshot's content does not match its state hash");
+                return x->failed = err_set(err, -EBADMSG,
+                                           "the snapshot's content does not match its state hash");
         if (ret_extra) {
                 buf_clear(ret_extra);
                 buf_add(ret_extra, x->extra.data, x->extra.len);

@@ -2,10 +2,10 @@
 #include "etcd/store/snapshot.h"
 #include "etcd/store/v2-state.h"
 
-/* Writing a snapshot while commands go on. The v3 keys need no copying: versions up to the revision of the beginning
- * stay where they are as long as compaction pauses. Of the v2 tree each node is written once: by the walk, or set
- * aside by the first change that would overwrite it (node_save()). History events are immutable: references do. What
- * is left is small and is written at the beginning. */
+/* Writing a snapshot while commands go on. The v3 keys need no copying: versions up to the revision of the
+ * beginning stay where they are as long as compaction pauses. Of the v2 tree each node is written once: by
+ * the walk, or set aside by the first change that would overwrite it (node_save()). History events are
+ * immutable: references do. What is left is small and is written at the beginning. */
 
 typedef enum Phase { PHASE_KEYS, PHASE_V2, PHASE_EVENTS, PHASE_END, PHASE_DONE } Phase;
 
@@ -55,10 +55,10 @@ static void write_meta(StoreSnapshot *snap, Buf *out) {
         buf_add_le64(&p, s->chain);
         buf_add_le64(&p, v->index);
         const V2Stats *t = &v->stats;
-        const uint64_t stats[] = { t->gets_success, t->gets_fail, t->sets_success, t->sets_fail, t->delete_success,
-                                   t->delete_fail, t->update_success, t->update_fail, t->create_success,
-                                   t->create_fail, t->cas_success, t->cas_fail, t->cad_success, t->cad_fail,
-                                   t->expire_count };
+        const uint64_t stats[] = { t->gets_success,   t->gets_fail,   t->sets_success,   t->sets_fail,
+                                   t->delete_success, t->delete_fail, t->update_success, t->update_fail,
+                                   t->create_success, t->create_fail, t->cas_success,    t->cas_fail,
+                                   t->cad_success,    t->cad_fail,    t->expire_count };
         for (size_t i = 0; i < ELEMENTSOF(stats); i++)
                 buf_add_varint(&p, stats[i]);
         add_record(snap, REC_META, &p, out);
@@ -180,8 +180,8 @@ static bool write_key(StoreSnapshot *snap, Key *k, Buf *out, size_t limit) {
 
 static void write_keys(StoreSnapshot *snap, Buf *out, size_t limit) {
         IndexCursor c;
-        index_seek(&snap->s->keys, 0, snap->started ? (Bytes){ snap->key.data, snap->key.len } : (Bytes){ "", 0 },
-                   &c);
+        index_seek(&snap->s->keys, 0,
+                   snap->started ? (Bytes){ snap->key.data, snap->key.len } : (Bytes){ "", 0 }, &c);
         for (Key *k; (k = (Key *) index_next(&c));) {
                 Bytes b = key_bytes(k);
                 bool same = snap->started && bytes_eq(b, (Bytes){ snap->key.data, snap->key.len });
@@ -206,8 +206,8 @@ static void write_v2(StoreSnapshot *snap, Buf *out, size_t limit) {
         V2 *v = snap->s->v2;
         _cleanup_(buf_done) Buf path = {}, p = {};
         IndexCursor c;
-        index_seek(&v->nodes, snap->space, snap->started ? (Bytes){ snap->key.data, snap->key.len } : (Bytes){ "", 0 },
-                   &c);
+        index_seek(&v->nodes, snap->space,
+                   snap->started ? (Bytes){ snap->key.data, snap->key.len } : (Bytes){ "", 0 }, &c);
         for (Node *n; (n = (Node *) index_next(&c));) {
                 if (n->epoch == v->epoch)
                         continue;

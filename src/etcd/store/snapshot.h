@@ -13,9 +13,9 @@ typedef enum SnapshotRecord {
         REC_ATTR,
         REC_ALARM,
         REC_LEASE,
-        REC_KEY,      /* the key that the versions behind it belong to */
+        REC_KEY, /* the key that the versions behind it belong to */
         REC_VERSION,
-        REC_V2_NODE,  /* anywhere behind REC_META, in any order */
+        REC_V2_NODE, /* anywhere behind REC_META, in any order */
         REC_V2_EVENT,
         REC_END,
         _REC_MAX,

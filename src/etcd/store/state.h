@@ -12,8 +12,8 @@
 typedef struct Key Key;
 typedef struct Lease Lease;
 
-/* One version of a key: immutable. Referenced by its key, by the revision log and by watchers' queues; the store's
- * own reference counts once, for as long as the version is in its key. */
+/* One version of a key: immutable. Referenced by its key, by the revision log and by watchers' queues; the
+ * store's own reference counts once, for as long as the version is in its key. */
 typedef struct Ver {
         Key *key;
         int64_t main;    /* revision */
@@ -51,7 +51,8 @@ static inline Bytes key_bytes(const Key *k) {
         return (Bytes){ k->bytes, k->it.n };
 }
 
-/* The revision log: all versions with main >= the compacted revision (and those compaction has not reached). */
+/* The revision log: all versions with main >= the compacted revision (and those compaction has not reached).
+ */
 #define LOG_BLOCK 1024
 typedef struct Log {
         Ver ***blocks; /* owned */
@@ -84,8 +85,8 @@ typedef struct Attr {
         size_t n_key, n_value;
 } Attr;
 
-typedef struct Hub Hub;   /* watch.c */
-typedef struct V2 V2;     /* v2 tree, history and watchers */
+typedef struct Hub Hub; /* watch.c */
+typedef struct V2 V2;   /* v2 tree, history and watchers */
 
 struct Store {
         StoreOptions options;
@@ -96,10 +97,11 @@ struct Store {
         Index keys;
         Log log;
         int64_t revision;
-        int64_t compacted;     /* logical: below it nothing may be read; -1: never */
-        size_t compact_at;     /* entries with main == compacted that were looked at, from the front of the log */
+        int64_t compacted; /* logical: below it nothing may be read; -1: never */
+        size_t compact_at; /* entries with main == compacted that were looked at, from the front of the log
+                            */
         int64_t compact_at_rev; /* for which compacted revision compact_at counts */
-        uint64_t live_hash;    /* sum over the live keys' newest versions */
+        uint64_t live_hash;     /* sum over the live keys' newest versions */
         size_t live_keys;
         size_t bytes; /* held */
 
@@ -132,7 +134,8 @@ static inline void chain_add(Store *s, uint64_t h) {
 }
 
 /* ---- mvcc.c ---- */
-/* A write transaction: everything in it happens at revision + 1. Commit gives it only if something was written. */
+/* A write transaction: everything in it happens at revision + 1. Commit gives it only if something was
+ * written. */
 typedef struct Tx {
         Store *s;
         int64_t main;
@@ -141,7 +144,7 @@ typedef struct Tx {
 static inline Tx tx_begin(Store *s) {
         return (Tx){ .s = s, .main = s->revision + 1 };
 }
-void tx_commit(Tx *tx); /* tells the watch hub */
+void tx_commit(Tx *tx);           /* tells the watch hub */
 Ver *key_at(Key *k, int64_t rev); /* the newest at or before, tombstones included; or NULL */
 KeyVal ver_kv(const Ver *v);
 Ver *ver_unref(Ver *v); /* NULL */

@@ -64,8 +64,7 @@ static StoreError apply_txn(Store *s, const TxnReq *t, ApplyResult *ret) {
         StoreError e = txn_check(t, s->options.max_txn_ops);
         if (e != STORE_OK)
                 return e;
-        if (alarm_active(s, 1) &&
-            (ops_grow(t->success, t->n_success) || ops_grow(t->failure, t->n_failure)))
+        if (alarm_active(s, 1) && (ops_grow(t->success, t->n_success) || ops_grow(t->failure, t->n_failure)))
                 return STORE_NO_SPACE;
         return txn_apply(s, t, &ret->arena, &ret->txn);
 }
@@ -205,7 +204,8 @@ StoreError store_range(Store *s, const RangeReq *r, Arena *arena, RangeResult *r
         return e != STORE_OK ? e : mvcc_range(s, s->revision, r, arena, ret);
 }
 
-/* Versions that logically exist at `rev`: per key, what compaction would keep. Independent of its progress. */
+/* Versions that logically exist at `rev`: per key, what compaction would keep. Independent of its progress.
+ */
 StoreError store_hash_kv(Store *s, int64_t revision, uint32_t *ret_hash, int64_t *ret_revision,
                          int64_t *ret_compact_revision) {
         int64_t rev = revision > 0 ? revision : s->revision;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The replicated state machine: what every node of a cluster holds after the same commands, behind both APIs.
+/* The replicated state machine: what every node of a cluster holds after the same commands, behind both
+ * APIs.
  *
  *   raft log ──► store_apply() ──► v3 keys: every version since the last compaction, in a revision log
  *                                  v2 tree, its index, its last 1000 events
@@ -11,18 +12,18 @@
  * ranges, txn, compaction), watch (v3 watchers), v2 (tree, events, watchers, JSON), lease, snapshot.
  *
  * Invariants:
- *  - Pure and deterministic: no clock, no randomness, no I/O. The same commands in the same order give the same
- *    store_hash() on every node, however compaction, snapshots and reads interleave.
+ *  - Pure and deterministic: no clock, no randomness, no I/O. The same commands in the same order give the
+ * same store_hash() on every node, however compaction, snapshots and reads interleave.
  *  - Apply is total: a malformed or refused command changes nothing but the applied index.
  *  - What a reader may see is decided by revisions, never by how far background work has come.
  *  - Every background work (compaction, catching up, snapshots) runs in bounded slices between commands.
  *  - Views handed out (Bytes, KeyVal, V2View) stay good until the next store_apply() or *_step().
  *
- * The state lives in memory; durability is the WAL plus snapshot files. An LMDB backend (DESIGN D5) can stand
- * behind mvcc.c later: versions are immutable and keyed by revision, which is the shape a B+tree file wants.
- * Until then a restart loads the last snapshot, about a second per million keys.
- * Rejected: one tree per API (two truths to keep in step); values in a separate heap (one more miss per read);
- * hashing the whole state on demand (a stop per check, so nobody would check). */
+ * The state lives in memory; durability is the WAL plus snapshot files. An LMDB backend (DESIGN D5) can
+ * stand behind mvcc.c later: versions are immutable and keyed by revision, which is the shape a B+tree file
+ * wants. Until then a restart loads the last snapshot, about a second per million keys. Rejected: one tree
+ * per API (two truths to keep in step); values in a separate heap (one more miss per read); hashing the
+ * whole state on demand (a stop per check, so nobody would check). */
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -36,7 +37,8 @@
 typedef struct Store Store;
 
 typedef struct StoreOptions {
-        uint8_t hash_key[16]; /* for hash tables: random in a daemon, zero in the simulator; not replicated state */
+        uint8_t hash_key[16]; /* for hash tables: random in a daemon, zero in the simulator; not replicated
+                                 state */
         size_t max_txn_ops;   /* 0: TXN_OPS_DEFAULT; must be equal on all nodes */
 } StoreOptions;
 
@@ -72,7 +74,8 @@ typedef struct DeleteResult {
 
 struct OpResult {
         OpKind kind;
-        int64_t revision; /* for the header inside the response; a nested txn's own header stays empty (golden) */
+        int64_t revision; /* for the header inside the response; a nested txn's own header stays empty
+                             (golden) */
         union {
                 RangeResult range;
                 PutResult put;
@@ -105,9 +108,9 @@ typedef struct ApplyResult {
 } ApplyResult;
 void apply_result_done(ApplyResult *r);
 
-/* Applies one committed command. `index` must be above the applied one. n == 0 is raft's empty entry. Never fails:
- * what was refused is said in *ret (zeroed or used before; NULL when nobody waits). The store may keep no view
- * into `cmd`. */
+/* Applies one committed command. `index` must be above the applied one. n == 0 is raft's empty entry. Never
+ * fails: what was refused is said in *ret (zeroed or used before; NULL when nobody waits). The store may
+ * keep no view into `cmd`. */
 void store_apply(Store *s, uint64_t index, uint64_t term, const void *cmd, size_t n, ApplyResult *ret);
 /* Raft entries that are not commands (configuration changes) move the applied index too. */
 void store_applied(Store *s, uint64_t index, uint64_t term);
@@ -153,12 +156,14 @@ typedef struct StoreAlarm {
 } StoreAlarm;
 const StoreAlarm *store_alarms(const Store *s, size_t *ret_n); /* sorted */
 
-/* ---- leases (spec b.3). Only grant, revoke and checkpoint are replicated; time runs on the leader alone. ---- */
+/* ---- leases (spec b.3). Only grant, revoke and checkpoint are replicated; time runs on the leader alone.
+ * ---- */
 #define LEASE_TTL_MAX INT64_C(9000000000) /* seconds */
 #define LEASE_DUE_MAX 1000                /* ids in one CMD_LEASE_EXPIRE */
 
 bool lease_exists(const Store *s, int64_t id);
-/* This node now leads: every lease gets its full (or checkpointed) TTL plus `extend` from `now` (monotonic). */
+/* This node now leads: every lease gets its full (or checkpointed) TTL plus `extend` from `now` (monotonic).
+ */
 void lease_promote(Store *s, Usec now, Usec extend);
 void lease_demote(Store *s); /* no more expiries; remaining times are forgotten */
 bool lease_promoted(const Store *s);
@@ -182,8 +187,9 @@ size_t lease_list(const Store *s, Arena *arena, int64_t **ret_ids);
 #define SNAPSHOT_CHUNK ((size_t) 64 << 10) /* about the size of a piece; one large value may exceed it */
 
 typedef struct StoreSnapshot StoreSnapshot;
-/* Freezes the state at the applied index; commands go on being applied meanwhile. One at a time: -EBUSY. Physical
- * compaction pauses until the end. `n_extra` bytes of the caller's own (raft configuration) come first. */
+/* Freezes the state at the applied index; commands go on being applied meanwhile. One at a time: -EBUSY.
+ * Physical compaction pauses until the end. `n_extra` bytes of the caller's own (raft configuration) come
+ * first. */
 int store_snapshot_begin(Store *s, const void *extra, size_t n_extra, StoreSnapshot **ret);
 /* Appends the next piece to out: 1 while there is more, 0 when this was the last. */
 int store_snapshot_next(StoreSnapshot *snap, Buf *out);
@@ -194,13 +200,14 @@ uint64_t store_snapshot_term(const StoreSnapshot *snap);
 size_t store_snapshot_size_hint(const StoreSnapshot *snap); /* about how many bytes will come */
 
 typedef struct StoreRestore StoreRestore;
-/* Reads a snapshot from pieces of any size into a new store; checks format, limits, checksum and state hash. */
+/* Reads a snapshot from pieces of any size into a new store; checks format, limits, checksum and state hash.
+ */
 StoreRestore *store_restore_new(const StoreOptions *options);
 int store_restore_add(StoreRestore *r, const void *p, size_t n, Err *err);
 /* The finished store, and the caller's extra bytes (owned by ret_extra), or -EBADMSG. */
 int store_restore_finish(StoreRestore *r, Store **ret, Buf *ret_extra, Err *err);
 StoreRestore *store_restore_free(StoreRestore *r); /* returns NULL */
 DEFINE_CLEANUP(StoreRestore *, store_restore_free)
-/* Watchers of a store that a snapshot replaces are moved to the new one: v3 ones go on from their cursors (or are
- * told they were compacted), v2 ones are cleared (v2_watch_ended()). */
+/* Watchers of a store that a snapshot replaces are moved to the new one: v3 ones go on from their cursors
+ * (or are told they were compacted), v2 ones are cleared (v2_watch_ended()). */
 void store_move_watchers(Store *from, Store *to);

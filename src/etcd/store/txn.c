@@ -2,8 +2,8 @@
 #include "etcd/store/state.h"
 
 /* Transactions. All compares, those of nested txns too, look at the state before the first write; then every
- * operation on the chosen path is checked against that state; only then something changes. So a txn happens whole
- * or not at all, and its outcome is known before it starts. */
+ * operation on the chosen path is checked against that state; only then something changes. So a txn happens
+ * whole or not at all, and its outcome is known before it starts. */
 
 /* The branches taken, in the order in which the txns are met. */
 typedef struct Path {
@@ -59,8 +59,8 @@ static const Ver *live(Key *k) {
         return v && !v->tombstone ? v : NULL;
 }
 
-/* Over a range every live key must satisfy it; with none the comparison is made as for a missing key, except that
- * nothing can be said about values. */
+/* Over a range every live key must satisfy it; with none the comparison is made as for a missing key, except
+ * that nothing can be said about values. */
 static bool compare(Store *s, const CompareReq *c) {
         Range range = range_of(c->key, c->range_end);
         if (range.single)

@@ -5,7 +5,8 @@
 
 #include "base/macro.h"
 
-/* A borrowed view of bytes; who owns them, and for how long they live, says the function that hands it out. */
+/* A borrowed view of bytes; who owns them, and for how long they live, says the function that hands it out.
+ */
 typedef struct Bytes {
         const char *p; /* weak */
         size_t n;
@@ -33,21 +34,21 @@ typedef struct KeyVal {
 /* What v3 requests can fail with here (spec b.5). The texts are API: clients match on them. */
 typedef enum StoreError {
         STORE_OK,
-        STORE_EMPTY_KEY,          /* etcdserver: key is not provided */
-        STORE_KEY_NOT_FOUND,      /* etcdserver: key not found (ignore_value, ignore_lease on a missing key) */
+        STORE_EMPTY_KEY,     /* etcdserver: key is not provided */
+        STORE_KEY_NOT_FOUND, /* etcdserver: key not found (ignore_value, ignore_lease on a missing key) */
         STORE_VALUE_PROVIDED,
         STORE_LEASE_PROVIDED,
         STORE_TOO_MANY_OPS,
         STORE_DUPLICATE_KEY,
         STORE_INVALID_SORT,
-        STORE_INVALID_ENUM,       /* compare target or result, operation kind: never from a well-behaved client */
+        STORE_INVALID_ENUM, /* compare target or result, operation kind: never from a well-behaved client */
         STORE_COMPACTED,
         STORE_FUTURE_REV,
         STORE_LEASE_NOT_FOUND,
         STORE_LEASE_EXISTS,
         STORE_LEASE_TTL_TOO_LARGE,
         STORE_NO_SPACE,
-        STORE_BAD_COMMAND,        /* the command does not decode, or is of a version we do not know */
+        STORE_BAD_COMMAND, /* the command does not decode, or is of a version we do not know */
         _STORE_ERROR_MAX,
 } StoreError;
 

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-/* The v2 verbs (spec/etcd.md a.2), one function each. A verb either fails and changes nothing, or takes exactly one
- * index and makes exactly one event. */
+/* The v2 verbs (spec/etcd.md a.2), one function each. A verb either fails and changes nothing, or takes
+ * exactly one index and makes exactly one event. */
 
 #define V2_SYNC_MAX 10000 /* nodes that one CMD_V2_SYNC expires; the leader proposes again */
 
@@ -44,21 +44,21 @@ static int finish(Verb *o, V2Event *e) {
 static V2Event *new_event(const Verb *o, V2Action action, const Node *n, Bytes path, const Node *prev,
                           Blob *value) {
         return event_new(&(EventSpec){
-                .action = action,
-                .index = o->v->index + 1,
-                .key = path,
-                .dir = n->dir,
-                .value = value,
-                .created = n->created,
-                .expire = n->expire,
-                .wall = o->r->wall_nsec,
-                .refresh = o->r->refresh && prev && value,
-                .prev = prev,
+                        .action = action,
+                        .index = o->v->index + 1,
+                        .key = path,
+                        .dir = n->dir,
+                        .value = value,
+                        .created = n->created,
+                        .expire = n->expire,
+                        .wall = o->r->wall_nsec,
+                        .refresh = o->r->refresh && prev && value,
+                        .prev = prev,
         });
 }
 
-/* Finds or makes the directory that holds the last component. Makes nothing when it fails: a file in the way can
- * only stand before the first missing directory. */
+/* Finds or makes the directory that holds the last component. Makes nothing when it fails: a file in the way
+ * can only stand before the first missing directory. */
 static int make_parents(Verb *o, Bytes path, Node **ret, Bytes *ret_name) {
         V2 *v = o->v;
         Node *n = v->root;
@@ -158,9 +158,7 @@ static int create_in_order(Verb *o) {
 static int write_over(Verb *o, Node *n, V2Action action) {
         V2 *v = o->v;
         Node after = { .dir = n->dir, .created = n->created, .expire = o->r->expire_nsec };
-        Blob *value = n->dir       ? NULL :
-                o->r->refresh      ? blob_ref(n->value) :
-                                     blob_new(o->r->value);
+        Blob *value = n->dir ? NULL : o->r->refresh ? blob_ref(n->value) : blob_new(o->r->value);
         V2Event *e = new_event(o, action, &after, o->r->path, n, value);
         e->refresh = o->r->refresh;
         node_save(v, n);
@@ -224,7 +222,8 @@ static int compare_and_swap(Verb *o) {
 }
 
 static int remove_node(Verb *o, Node *n, V2Action action) {
-        V2Event *e = new_event(o, action, &(Node){ .dir = n->dir, .created = n->created }, o->r->path, n, NULL);
+        V2Event *e = new_event(o, action, &(Node){ .dir = n->dir, .created = n->created }, o->r->path, n,
+                               NULL);
         e->refresh = false;
         _cleanup_(buf_done) Buf path = {};
         buf_add(&path, o->r->path.p, o->r->path.n);
@@ -232,7 +231,7 @@ static int remove_node(Verb *o, Node *n, V2Action action) {
         return finish(o, e);
 }
 
-static int delete(Verb *o) {
+static int delete (Verb *o) {
         Node *n = NULL;
         Bytes cause = {};
         if (is_root(o->r->path))
@@ -274,7 +273,7 @@ void v2_apply(Store *s, const V2Req *r, ApplyResult *ret) {
         else if (r->method == V2_DELETE && conditional)
                 count(compare_and_delete(&o), &t->cad_success, &t->cad_fail);
         else if (r->method == V2_DELETE)
-                count(delete(&o), &t->delete_success, &t->delete_fail);
+                count(delete (&o), &t->delete_success, &t->delete_fail);
         else if (r->prev_exist == V2_EXIST_FALSE)
                 count(create(&o), &t->create_success, &t->create_fail);
         else if (conditional)
@@ -293,13 +292,13 @@ size_t v2_sync(Store *s, int64_t wall_nsec) {
                 _cleanup_(buf_done) Buf path = {};
                 node_path(node, &path);
                 V2Event *e = event_new(&(EventSpec){
-                        .action = V2_ACTION_EXPIRE,
-                        .index = v->index + 1,
-                        .key = { path.data, path.len },
-                        .dir = node->dir,
-                        .created = node->created,
-                        .wall = wall_nsec,
-                        .prev = node,
+                                .action = V2_ACTION_EXPIRE,
+                                .index = v->index + 1,
+                                .key = { path.data, path.len },
+                                .dir = node->dir,
+                                .created = node->created,
+                                .wall = wall_nsec,
+                                .prev = node,
                 });
                 node_remove(v, node, e, &path);
                 publish(s, e);
@@ -310,7 +309,8 @@ size_t v2_sync(Store *s, int64_t wall_nsec) {
 }
 
 void v2_internal(Store *s) {
-        V2Event *e = event_new(&(EventSpec){ .action = V2_ACTION_SET, .index = s->v2->index + 1, .internal = true });
+        V2Event *e = event_new(&(EventSpec){
+                        .action = V2_ACTION_SET, .index = s->v2->index + 1, .internal = true });
         publish(s, e);
         v2_event_unref(e);
 }

@@ -3,8 +3,8 @@
 #include "codec/jsonout.h"
 #include "etcd/store/v2-state.h"
 
-/* The v2 API's words: error codes, actions, and JSON byte for byte as Go writes it (spec/etcd.md a.1, a.4). Nodes are
- * written by hand because a listing may nest deeper than the writer's stack. */
+/* The v2 API's words: error codes, actions, and JSON byte for byte as Go writes it (spec/etcd.md a.1, a.4).
+ * Nodes are written by hand because a listing may nest deeper than the writer's stack. */
 
 static const struct {
         int code, status;

@@ -12,12 +12,13 @@ typedef struct Blob {
         char data[];
 } Blob;
 
-/* A file or directory. Children are found in the index under the directory's id as space, so a node has no lists. */
+/* A file or directory. Children are found in the index under the directory's id as space, so a node has no
+ * lists. */
 typedef struct Node Node;
 struct Node {
-        IndexItem it;  /* space: the parent's id; bytes: the name */
-        Node *parent;  /* weak; NULL only at the root */
-        uint64_t id;   /* of a directory: its space; local to this process */
+        IndexItem it; /* space: the parent's id; bytes: the name */
+        Node *parent; /* weak; NULL only at the root */
+        uint64_t id;  /* of a directory: its space; local to this process */
         uint64_t path_hash;
         uint64_t modified, created;
         int64_t expire; /* nsec since 1970; 0: permanent */
@@ -72,7 +73,8 @@ void node_write(const Node *n, Bytes path, Buf *out); /* as a snapshot record */
 void node_path(const Node *n, Buf *out);
 uint64_t node_hash(const Node *n);
 /* Restore: the node of a path as it stood, missing parents made for later. */
-int v2_restore_node(V2 *v, Bytes path, bool dir, Bytes value, uint64_t modified, uint64_t created, int64_t expire);
+int v2_restore_node(V2 *v, Bytes path, bool dir, Bytes value, uint64_t modified, uint64_t created,
+                    int64_t expire);
 int v2_restore_end(V2 *v); /* every placeholder must have come */
 Blob *blob_new(Bytes b);
 Blob *blob_ref(Blob *b);
@@ -91,7 +93,7 @@ typedef struct EventSpec {
 } EventSpec;
 V2Event *event_new(const EventSpec *spec);
 int64_t v2_ttl(int64_t expire, int64_t wall);
-void history_add(V2 *v, V2Event *e); /* takes the reference */
+void history_add(V2 *v, V2Event *e);               /* takes the reference */
 V2Event *history_get(const V2 *v, uint64_t index); /* borrowed; NULL when not there */
 uint64_t event_hash(const V2Event *e);
 void event_write(const V2Event *e, Buf *out);

@@ -22,7 +22,8 @@ static bool next_part(Bytes path, size_t *at, Bytes *ret) {
 }
 
 bool v2_path_ok(Bytes path) {
-        if (path.n == 0 || path.p[0] != '/' || path.n > V2_PATH_MAX || (path.n > 1 && path.p[path.n - 1] == '/'))
+        if (path.n == 0 || path.p[0] != '/' || path.n > V2_PATH_MAX ||
+            (path.n > 1 && path.p[path.n - 1] == '/'))
                 return false;
         size_t depth = 0, at = 0;
         for (Bytes part; next_part(path, &at, &part);)
@@ -67,7 +68,8 @@ void node_path(const Node *n, Buf *out) {
         buf_add(out, n->name, n->it.n);
 }
 
-/* ---- the expiry heap: by time, then by what differs for sure, so that all nodes expire in one order ---- */
+/* ---- the expiry heap: by time, then by what differs for sure, so that all nodes expire in one order ----
+ */
 
 static bool sooner(const Node *a, const Node *b) {
         if (a->expire != b->expire)
@@ -348,7 +350,8 @@ int v2_get(Store *s, const V2GetReq *req, Arena *arena, V2View *ret, V2Error *re
                 return code == 104 ? -ENOTDIR : -ENOENT;
         }
         v->stats.gets_success++;
-        fill_view(n, (Bytes){ arena_strndup(arena, req->path.p, req->path.n), req->path.n }, req->wall_nsec, ret);
+        fill_view(n, (Bytes){ arena_strndup(arena, req->path.p, req->path.n), req->path.n }, req->wall_nsec,
+                  ret);
         if (n->dir)
                 list(v, n, req, arena, ret);
         return 0;

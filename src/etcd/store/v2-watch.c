@@ -3,10 +3,11 @@
 
 #include <stdio.h>
 
-/* v2 watchers. Live events are pushed into queues; a watcher that starts in the past reads the history itself, event
- * by event, until it has caught up ("late"), so a long history never overflows its queue.
- * Three differences from stock etcd, on purpose: a streaming watcher that starts in the past goes on after the first
- * event; it hears of a deletion of its own node once, not twice; and hidden nodes stay hidden in history, too. */
+/* v2 watchers. Live events are pushed into queues; a watcher that starts in the past reads the history
+ * itself, event by event, until it has caught up ("late"), so a long history never overflows its queue.
+ * Three differences from stock etcd, on purpose: a streaming watcher that starts in the past goes on after
+ * the first event; it hears of a deletion of its own node once, not twice; and hidden nodes stay hidden in
+ * history, too. */
 
 struct V2Group {
         char *path; /* owned */
@@ -87,7 +88,8 @@ void v2_notify_path(V2 *v, V2Event *e, Bytes path, bool deleted) {
         bool own = bytes_eq(path, e->node.key);
         V2Watcher *last = g->watchers.last;
         for (V2Watcher *w = g->watchers.first, *next; w; w = next) {
-                next = w == last ? NULL : w->in_group.next; /* the group may be gone after its last one left */
+                next = w == last ? NULL
+                                 : w->in_group.next; /* the group may be gone after its last one left */
                 if (!(w->recursive || own || deleted) || e->index < w->next || w->last >= e->index)
                         continue;
                 if (!own && hidden_from(path, e->node.key))
@@ -122,7 +124,8 @@ static bool wants(const V2Watcher *w, const V2Event *e) {
         return gone && e->has_prev && e->prev.dir && below(mine, key);
 }
 
-/* The next event of the history for a late watcher (borrowed), or NULL when it has caught up or fallen out. */
+/* The next event of the history for a late watcher (borrowed), or NULL when it has caught up or fallen out.
+ */
 static V2Event *catch_up(V2Watcher *w) {
         V2 *v = w->v;
         while (w->late && w->group && w->next <= v->index) {
@@ -160,7 +163,8 @@ int v2_watch(Store *s, const V2WatchReq *req, Arena *arena, V2Watcher **ret, V2E
         V2 *v = s->v2;
         if (req->wait_index > 0 && req->wait_index < v->first) {
                 char text[96];
-                int n = snprintf(text, sizeof(text), "the requested history has been cleared [%" PRIu64 "/%" PRIu64 "]",
+                int n = snprintf(text, sizeof(text),
+                                 "the requested history has been cleared [%" PRIu64 "/%" PRIu64 "]",
                                  v->first, req->wait_index);
                 *ret_error = (V2Error){ .code = 401,
                                         .cause = { arena_strndup(arena, text, (size_t) n), (size_t) n },

@@ -3,18 +3,18 @@
 
 /* The v2 view: a tree of directories and files, its events, its watchers (spec/etcd.md a.1 to a.4).
  *
- * The v2 index counts v2 writes, not v3 revisions: that is what both 2.3 and 3.4 show (a fresh node answers 3,
- * three membership records having been written). It moves by one for every successful write, expiry included,
- * and for CMD_ATTR with v2_event. The last V2_HISTORY events are kept for waitIndex. */
+ * The v2 index counts v2 writes, not v3 revisions: that is what both 2.3 and 3.4 show (a fresh node answers
+ * 3, three membership records having been written). It moves by one for every successful write, expiry
+ * included, and for CMD_ATTR with v2_event. The last V2_HISTORY events are kept for waitIndex. */
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "etcd/store/types.h"
 
-#define V2_HISTORY 1000        /* events that waitIndex can reach: part of the API */
-#define V2_WATCH_QUEUE 100     /* undelivered events of one watcher; one more and it is cleared */
-#define V2_DEPTH_MAX 1000      /* components of a path */
-#define V2_PATH_MAX 65536      /* bytes of a path */
+#define V2_HISTORY 1000    /* events that waitIndex can reach: part of the API */
+#define V2_WATCH_QUEUE 100 /* undelivered events of one watcher; one more and it is cleared */
+#define V2_DEPTH_MAX 1000  /* components of a path */
+#define V2_PATH_MAX 65536  /* bytes of a path */
 
 typedef struct Store Store;
 
@@ -49,7 +49,8 @@ typedef struct V2Event {
         unsigned refs;
         V2Action action;
         bool has_prev, refresh;
-        bool internal; /* not of the user's tree: takes an index and a place in the history, nobody sees it */
+        bool internal; /* not of the user's tree: takes an index and a place in the history, nobody sees it
+                        */
         uint64_t index;
         V2View node, prev; /* their bytes belong to the event */
 } V2Event;
@@ -82,9 +83,9 @@ int v2_get(Store *s, const V2GetReq *req, Arena *arena, V2View *ret, V2Error *re
 uint64_t v2_index(const Store *s);
 
 typedef struct V2Stats {
-        uint64_t gets_success, gets_fail, sets_success, sets_fail, delete_success, delete_fail, update_success,
-                update_fail, create_success, create_fail, cas_success, cas_fail, cad_success, cad_fail,
-                expire_count, watchers;
+        uint64_t gets_success, gets_fail, sets_success, sets_fail, delete_success, delete_fail,
+                        update_success, update_fail, create_success, create_fail, cas_success, cas_fail,
+                        cad_success, cad_fail, expire_count, watchers;
 } V2Stats;
 void v2_stats(const Store *s, V2Stats *ret);
 
@@ -111,8 +112,8 @@ DEFINE_CLEANUP(V2Watcher *, v2_watch_free)
 V2Watcher *v2_watch_ready(Store *s);
 /* The next event (a reference for the caller), or NULL. */
 V2Event *v2_watch_take(V2Watcher *w);
-/* The watcher was cleared because its queue overflowed (or, not streaming, has had its event) and its queue is
- * empty: close the answer. */
+/* The watcher was cleared because its queue overflowed (or, not streaming, has had its event) and its queue
+ * is empty: close the answer. */
 bool v2_watch_ended(const V2Watcher *w);
 void *v2_watch_user(const V2Watcher *w);
 uint64_t v2_watch_start_index(const V2Watcher *w); /* X-Etcd-Index when it began */

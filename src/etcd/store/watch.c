@@ -11,8 +11,8 @@ struct Watcher {
         LIST_LINK(Watcher) in_group;
         LIST_LINK(Watcher) in_ready;
         LIST_LINK(Watcher) in_slow;
-        /* Everything below `next` is queued or taken. While synced this means the current revision, and `next` is
-         * only the first revision wanted: it may lie in the future. */
+        /* Everything below `next` is queued or taken. While synced this means the current revision, and
+         * `next` is only the first revision wanted: it may lie in the future. */
         int64_t next;
         int64_t compacted; /* != 0: the history it needs is gone */
         bool synced, blocked, ready;
@@ -182,8 +182,9 @@ Watcher *watch_new(Store *s, const WatchReq *req) {
         w->no_delete = req->no_delete;
         w->synced = true;
         w->next = req->start_revision > 0 ? req->start_revision : s->revision + 1;
-        w->group = intervals_get(&h->intervals, key, range.single || range.open ? (Bytes){ "", 0 } : range.to,
-                                 range.single, range.open);
+        w->group = intervals_get(&h->intervals, key,
+                                 range.single || range.open ? (Bytes){ "", 0 } : range.to, range.single,
+                                 range.open);
         LIST_APPEND(&w->group->watchers, w, in_group);
         w->group->n_watchers++;
         h->n_watchers++;
@@ -238,8 +239,8 @@ static void hold(Watcher *w, Ver *v) {
         w->held[w->n_held++] = v;
 }
 
-/* Takes over the reference to v. Whether there is a previous version is decided by the compacted revision, not by
- * how far compaction has come. */
+/* Takes over the reference to v. Whether there is a previous version is decided by the compacted revision,
+ * not by how far compaction has come. */
 static void fill_event(Watcher *w, Ver *v, WatchEvent *ret) {
         const Store *s = w->hub->s;
         *ret = (WatchEvent){ .is_delete = v->tombstone, .kv = ver_kv(v) };
@@ -294,7 +295,8 @@ bool watch_take(Watcher *w, size_t max_bytes, WatchBatch *ret) {
 
 /* ---- catching up ---- */
 
-/* One that is behind the beginning of the slice must not get what comes in it: it would miss what lies between. */
+/* One that is behind the beginning of the slice must not get what comes in it: it would miss what lies
+ * between. */
 static void offer_slow(Watcher *w, Ver *v) {
         if (!w->synced && !w->blocked && w->next >= w->hub->from && w->next <= v->main)
                 (void) offer(w, v);
@@ -322,8 +324,9 @@ static void offer_all_slow(Hub *h, Ver *v) {
                         offer_slow(w, v);
 }
 
-/* Where the next slice begins, by turns: at the watcher furthest behind, so that one pass serves them all; and at the
- * one that waited longest, so that a straggler which always finds room does not hold up the others. */
+/* Where the next slice begins, by turns: at the watcher furthest behind, so that one pass serves them all;
+ * and at the one that waited longest, so that a straggler which always finds room does not hold up the
+ * others. */
 static int64_t pick(Hub *h) {
         Watcher *first = NULL, *last = NULL;
         LIST_FOREACH(w, &h->slow, in_slow) {

@@ -27,12 +27,14 @@ static inline _unused_ StoreError t_put(Store *s, const char *key, const char *v
 }
 
 static inline _unused_ StoreError t_put_lease(Store *s, const char *key, const char *value, int64_t lease) {
-        return t_run(s, &(Command){ .kind = CMD_PUT, .put = { .key = B(key), .value = B(value), .lease = lease } });
+        return t_run(s, &(Command){ .kind = CMD_PUT,
+                                    .put = { .key = B(key), .value = B(value), .lease = lease } });
 }
 
 static inline _unused_ int64_t t_delete(Store *s, const char *key, const char *end) {
         _cleanup_(apply_result_done) ApplyResult r = {};
-        t_apply(s, &(Command){ .kind = CMD_DELETE_RANGE, .del = { .key = B(key), .range_end = B(end) } }, &r);
+        t_apply(s, &(Command){ .kind = CMD_DELETE_RANGE, .del = { .key = B(key), .range_end = B(end) } },
+                &r);
         return r.error == STORE_OK ? r.del.deleted : -(int64_t) r.error;
 }
 
@@ -52,12 +54,14 @@ static inline void t_kv(const KeyVal *kv, Buf *out) {
         buf_add(out, kv->key.p, kv->key.n);
         buf_addc(out, '=');
         buf_add(out, kv->value.p, kv->value.n);
-        buf_addf(out, "@%" PRId64 "/%" PRId64 "/%" PRId64, kv->create_revision, kv->mod_revision, kv->version);
+        buf_addf(out, "@%" PRId64 "/%" PRId64 "/%" PRId64, kv->create_revision, kv->mod_revision,
+                 kv->version);
         if (kv->lease != 0)
                 buf_addf(out, "L%" PRId64, kv->lease);
 }
 
-/* "a=1@2/3/2 b=...; 5+": key-values, then the count, and + for more. Errors as "!N". Valid until the next call. */
+/* "a=1@2/3/2 b=...; 5+": key-values, then the count, and + for more. Errors as "!N". Valid until the next
+ * call. */
 static inline _unused_ const char *t_range(Store *s, RangeReq r) {
         static Buf out;
         _cleanup_(arena_done) Arena a = {};

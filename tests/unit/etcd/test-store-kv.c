@@ -25,7 +25,9 @@ TEST(put_and_get) {
 TEST(previous_and_ignored) {
         _cleanup_(store_freep) Store *s = store_new(NULL);
         _cleanup_(apply_result_done) ApplyResult r = {};
-        Command c = { .kind = CMD_PUT, .proposer = 7, .seq = 9,
+        Command c = { .kind = CMD_PUT,
+                      .proposer = 7,
+                      .seq = 9,
                       .put = { .key = B("a"), .value = B("1"), .prev_kv = true } };
         t_apply(s, &c, &r);
         ASSERT_FALSE(r.put.has_prev);
@@ -40,7 +42,8 @@ TEST(previous_and_ignored) {
         ASSERT_STREQ(t_get(s, "a"), "a=2@2/4/3 1");
         c.put.key = B("nokey");
         ASSERT_EQ(t_run(s, &c), STORE_KEY_NOT_FOUND);
-        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_PUT, .put = { .key = B("a"), .lease = 1, .ignore_lease = true } }),
+        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_PUT,
+                                       .put = { .key = B("a"), .lease = 1, .ignore_lease = true } }),
                   STORE_LEASE_PROVIDED);
         ASSERT_EQ(t_put_lease(s, "a", "x", 12345), STORE_LEASE_NOT_FOUND);
         ASSERT_EQ(store_revision(s), 4);
@@ -51,7 +54,8 @@ static Store *five(void) {
         ASSERT_EQ(t_put(s, "a", "1"), STORE_OK);
         ASSERT_EQ(t_put(s, "a", "2"), STORE_OK);
         ASSERT_EQ(t_put(s, "e", ""), STORE_OK);
-        const char *const keys[] = { "k0", "k1", "k2", "k3", "k4" }, *const values[] = { "9", "8", "7", "6", "5" };
+        const char *const keys[] = { "k0", "k1", "k2", "k3", "k4" }, *const values[] = { "9", "8", "7", "6",
+                                                                                         "5" };
         for (size_t i = 0; i < 5; i++)
                 ASSERT_EQ(t_put(s, keys[i], values[i]), STORE_OK);
         return s;
@@ -67,12 +71,21 @@ TEST(ranges) {
                 { { .key = B("k"), .range_end = B("l"), .keys_only = true },
                   "k0=@5/5/1 k1=@6/6/1 k2=@7/7/1 k3=@8/8/1 k4=@9/9/1 5" },
                 { { .key = B("k"), .range_end = B("l"), .limit = 2 }, "k0=9@5/5/1 k1=8@6/6/1 5+" },
-                { { .key = B("k"), .range_end = B("l"), .limit = 5, .keys_only = true, .count_only = true }, "5" },
-                { { .key = B("k"), .range_end = B("l"), .limit = 2, .order = SORT_DESCEND, .keys_only = true },
+                { { .key = B("k"), .range_end = B("l"), .limit = 5, .keys_only = true, .count_only = true },
+                  "5" },
+                { { .key = B("k"),
+                    .range_end = B("l"),
+                    .limit = 2,
+                    .order = SORT_DESCEND,
+                    .keys_only = true },
                   "k4=@9/9/1 k3=@8/8/1 5+" },
                 { { .key = B("k"), .range_end = B("l"), .limit = 2, .target = SORT_VALUE },
                   "k2=7@7/7/1 k1=8@6/6/1 5+" },
-                { { .key = B("k"), .range_end = B("l"), .limit = 2, .target = SORT_VALUE, .order = SORT_ASCEND },
+                { { .key = B("k"),
+                    .range_end = B("l"),
+                    .limit = 2,
+                    .target = SORT_VALUE,
+                    .order = SORT_ASCEND },
                   "k4=5@9/9/1 k3=6@8/8/1 5+" },
                 { { .key = B("k"), .range_end = B("l"), .min_mod = 6 },
                   "k1=8@6/6/1 k2=7@7/7/1 k3=6@8/8/1 k4=5@9/9/1 5" },
@@ -99,7 +112,8 @@ TEST(deletes) {
         ASSERT_EQ(t_delete(s, "zz", ""), 0);
         ASSERT_EQ(store_revision(s), 10);
         ASSERT_EQ(t_delete(s, "k0", ""), 1);
-        ASSERT_STREQ(t_range(s, (RangeReq){ .key = B("k"), .range_end = B("l") }), "k3=6@8/8/1 k4=5@9/9/1 2");
+        ASSERT_STREQ(t_range(s, (RangeReq){ .key = B("k"), .range_end = B("l") }),
+                     "k3=6@8/8/1 k4=5@9/9/1 2");
         ASSERT_EQ(t_put(s, "k1", "x"), STORE_OK);
         ASSERT_STREQ(t_get(s, "k1"), "k1=x@12/12/1 1");
         ASSERT_EQ(store_keys(s), 5);
@@ -116,18 +130,28 @@ static OpReq op_get(const char *k) {
         return (OpReq){ .kind = OP_RANGE, .range = { .key = B(k) } };
 }
 static OpReq op_txn(OpReq *ok, size_t n, OpReq *no, size_t m) {
-        return (OpReq){ .kind = OP_TXN, .txn = { .success = ok, .n_success = n, .failure = no, .n_failure = m } };
+        return (OpReq){ .kind = OP_TXN,
+                        .txn = { .success = ok, .n_success = n, .failure = no, .n_failure = m } };
 }
 
-#define TXN(...) &(Command){ .kind = CMD_TXN, .txn = { __VA_ARGS__ } }
-#define OPS(n, ...) .n_success = n, .success = (OpReq[]) { __VA_ARGS__ }
+#define TXN(...)                                                                                            \
+        &(Command) {                                                                                        \
+                .kind = CMD_TXN, .txn = { __VA_ARGS__ }                                                     \
+        }
+#define OPS(n, ...)                                                                                         \
+        .n_success = n, .success = (OpReq[]) {                                                              \
+                __VA_ARGS__                                                                                 \
+        }
 
 TEST(txn_reads_its_writes) {
         _cleanup_(store_freep) Store *s = five();
         _cleanup_(apply_result_done) ApplyResult r = {};
         t_apply(s,
                 TXN(.n_compares = 1,
-                    .compares = (CompareReq[]){ { .target = CMP_VALUE, .result = CMP_NOT_EQUAL, .key = B("a"), .value = B("") } },
+                    .compares = (CompareReq[]){ { .target = CMP_VALUE,
+                                                  .result = CMP_NOT_EQUAL,
+                                                  .key = B("a"),
+                                                  .value = B("") } },
                     OPS(2, op_put("t", "1"), op_get("t"))),
                 &r);
         ASSERT_EQ(r.error, STORE_OK);
@@ -139,7 +163,8 @@ TEST(txn_reads_its_writes) {
         t_apply(s, TXN(OPS(1, op_get("t"))), &r);
         ASSERT_EQ(r.revision, 10);
         t_apply(s, TXN(OPS(2, op_del("a", "z"), op_del("a", ""))), &r);
-        ASSERT_TRUE(r.revision == 11 && r.txn.responses[0].del.deleted == 8 && r.txn.responses[1].del.deleted == 0);
+        ASSERT_TRUE(r.revision == 11 && r.txn.responses[0].del.deleted == 8 &&
+                    r.txn.responses[1].del.deleted == 0);
 }
 
 TEST(txn_duplicates) {
@@ -149,7 +174,8 @@ TEST(txn_duplicates) {
         ASSERT_EQ(t_run(s, TXN(OPS(2, op_put("d", "1"), op_del("d", "")))), STORE_DUPLICATE_KEY);
         ASSERT_EQ(t_run(s, TXN(OPS(2, op_del("c", "e"), op_put("d", "1")))), STORE_DUPLICATE_KEY);
         ASSERT_EQ(t_run(s, TXN(OPS(2, op_del("d", "z"), op_txn(&put_e, 1, NULL, 0)))), STORE_DUPLICATE_KEY);
-        ASSERT_EQ(t_run(s, TXN(OPS(2, op_txn(NULL, 0, &put_d, 1), op_txn(&put_d, 1, NULL, 0)))), STORE_DUPLICATE_KEY);
+        ASSERT_EQ(t_run(s, TXN(OPS(2, op_txn(NULL, 0, &put_d, 1), op_txn(&put_d, 1, NULL, 0)))),
+                  STORE_DUPLICATE_KEY);
         ASSERT_EQ(t_run(s, TXN(OPS(2, op_put("z", ""), op_txn(both, 2, NULL, 0)))), STORE_OK);
         /* branches exclude each other */
         ASSERT_EQ(t_run(s, TXN(OPS(1, op_put("d", "1")), .n_failure = 1, .failure = &put_d)), STORE_OK);
@@ -180,7 +206,8 @@ TEST(compares) {
                 bool want;
         } cases[] = {
                 { { .key = B("nope"), .target = CMP_CREATE, .number = 0 }, true },
-                { { .key = B("nope"), .target = CMP_VALUE, .result = CMP_NOT_EQUAL, .value = B("x") }, false },
+                { { .key = B("nope"), .target = CMP_VALUE, .result = CMP_NOT_EQUAL, .value = B("x") },
+                  false },
                 { { .key = B("nope"), .target = CMP_LEASE, .number = 0 }, true },
                 { { .key = B("a"), .target = CMP_VERSION, .result = CMP_GREATER, .number = 1 }, true },
                 { { .key = B("a"), .target = CMP_MOD, .result = CMP_LESS, .number = 3 }, false },
@@ -188,8 +215,18 @@ TEST(compares) {
                 { { .key = B("k"), .range_end = B("l"), .target = CMP_VERSION, .number = 1 }, true },
                 { { .key = B("a"), .range_end = B("l"), .target = CMP_VERSION, .number = 1 }, false },
                 { { .key = B("q"), .range_end = B("r"), .target = CMP_VERSION, .number = 0 }, true },
-                { { .key = B("q"), .range_end = B("r"), .target = CMP_VERSION, .result = CMP_GREATER, .number = 5 }, false },
-                { { .key = B("q"), .range_end = B("r"), .target = CMP_VALUE, .result = CMP_NOT_EQUAL, .value = B("a") }, false },
+                { { .key = B("q"),
+                    .range_end = B("r"),
+                    .target = CMP_VERSION,
+                    .result = CMP_GREATER,
+                    .number = 5 },
+                  false },
+                { { .key = B("q"),
+                    .range_end = B("r"),
+                    .target = CMP_VALUE,
+                    .result = CMP_NOT_EQUAL,
+                    .value = B("a") },
+                  false },
         };
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(arena_done) Arena a = {};
@@ -232,7 +269,8 @@ TEST(compaction) {
         while (store_compact_step(s))
                 ;
         ASSERT_TRUE(store_bytes(s) < before);
-        ASSERT_STREQ(t_range(s, (RangeReq){ .key = { "\0", 1 }, .range_end = { "\0", 1 }, .keys_only = true }),
+        ASSERT_STREQ(t_range(s,
+                             (RangeReq){ .key = { "\0", 1 }, .range_end = { "\0", 1 }, .keys_only = true }),
                      "a=@2/11/3 e=@4/4/1 k1=@6/6/1 k2=@7/7/1 k3=@8/8/1 k4=@9/9/1 6");
         ASSERT_EQ(store_hash(s), store_hash_slow(s));
 }
@@ -243,7 +281,10 @@ TEST(bad_commands_change_nothing) {
         const struct {
                 const char *p;
                 size_t n;
-        } cases[] = { { "\x02\x01\0\0", 4 }, { "\x01\x63\0\0", 4 }, { "\x01\x01\0\0\xff", 5 }, { "\x01\x01", 2 },
+        } cases[] = { { "\x02\x01\0\0", 4 },
+                      { "\x01\x63\0\0", 4 },
+                      { "\x01\x01\0\0\xff", 5 },
+                      { "\x01\x01", 2 },
                       { "\x01\x03\0\0\xff\xff\xff\xff\x0f", 9 } };
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 store_apply(s, store_applied_index(s) + 1, 1, cases[i].p, cases[i].n, &r);

@@ -19,11 +19,14 @@ TEST(grant_attach_revoke) {
         _cleanup_(arena_done) Arena a = {};
         LeaseInfo info;
         ASSERT_EQ(lease_info(s, 777, 0, true, &a, &info), STORE_OK);
-        ASSERT_TRUE(info.granted == 10 && info.remaining == -1 && info.n_keys == 2 && bytes_eq(info.keys[0], B("l1")));
+        ASSERT_TRUE(info.granted == 10 && info.remaining == -1 && info.n_keys == 2 &&
+                    bytes_eq(info.keys[0], B("l1")));
         ASSERT_EQ(t_put(s, "l1", "y"), STORE_OK); /* detaches it */
         ASSERT_EQ(lease_info(s, 777, 0, true, &a, &info), STORE_OK);
         ASSERT_TRUE(info.n_keys == 1 && bytes_eq(info.keys[0], B("l2")));
-        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_PUT, .put = { .key = B("l2"), .value = B("z"), .ignore_lease = true } }), 0);
+        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_PUT,
+                                       .put = { .key = B("l2"), .value = B("z"), .ignore_lease = true } }),
+                  0);
         ASSERT_STREQ(t_get(s, "l2"), "l2=z@2/5/2L777 1");
         ASSERT_EQ(t_revoke(s, 777), STORE_OK);
         ASSERT_EQ(t_revoke(s, 777), STORE_LEASE_NOT_FOUND);
@@ -43,7 +46,8 @@ TEST(revoke_is_one_revision_in_key_order) {
                 ASSERT_EQ(t_put_lease(s, keys[i], "", 1), STORE_OK);
         _cleanup_(watch_freep) Watcher *w = watch_new(s, &(WatchReq){ .key = B("a"), .range_end = B("z") });
         int64_t ids[] = { 1, 99 };
-        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_EXPIRE, .revoke = { .ids = ids, .n_ids = 2 } }), STORE_OK);
+        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_EXPIRE, .revoke = { .ids = ids, .n_ids = 2 } }),
+                  STORE_OK);
         WatchBatch b;
         ASSERT_TRUE(watch_take(w, 0, &b));
         ASSERT_EQ(b.n_events, 4);
@@ -100,7 +104,8 @@ TEST(leader_change_extends_and_checkpoints_shorten) {
         int64_t id = 1, remaining = 30, ids[16];
         ASSERT_EQ(t_grant(s, 1, 100), STORE_OK);
         lease_promote(s, 0, 0);
-        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_CHECKPOINT, .checkpoint = { &id, &remaining, 1 } }), STORE_OK);
+        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_CHECKPOINT, .checkpoint = { &id, &remaining, 1 } }),
+                  STORE_OK);
         lease_demote(s);
         ASSERT_FALSE(lease_promoted(s));
         ASSERT_EQ(due(s, 1000 * S, ids), 0);
@@ -128,7 +133,9 @@ TEST(ten_thousand) {
                 for (size_t n; (n = lease_due(s, now, 1000 * S, ids, LEASE_DUE_MAX)) > 0; gone += n) {
                         for (size_t i = 0; i < n; i++)
                                 ASSERT_EQ(10 + (ids[i] * 7919) % 1000, now / S);
-                        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_EXPIRE, .revoke = { .ids = ids, .n_ids = n } }), 0);
+                        ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_LEASE_EXPIRE,
+                                                       .revoke = { .ids = ids, .n_ids = n } }),
+                                  0);
                 }
         ASSERT_EQ(gone, 10000);
         ASSERT_EQ(lease_list(s, &a, &list), 0);

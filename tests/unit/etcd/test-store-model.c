@@ -3,8 +3,9 @@
 
 #include <stdio.h>
 
-/* Random commands against a model that keeps every version in one plain list, with compaction slices, snapshots taken
- * while writes go on, and a second store that is driven differently but must come to the same hash. */
+/* Random commands against a model that keeps every version in one plain list, with compaction slices,
+ * snapshots taken while writes go on, and a second store that is driven differently but must come to the
+ * same hash. */
 
 #define KEYS 40
 #define OPS 1500
@@ -56,8 +57,12 @@ static void model_add(Model *m, Old o) {
 
 static void model_put(Model *m, int key, int value, int64_t lease, int64_t rev) {
         const Old *old = model_at(m, key, INT64_MAX);
-        model_add(m, (Old){ .rev = rev, .key = key, .value = value, .lease = lease,
-                            .create = old ? old->create : rev, .version = old ? old->version + 1 : 1 });
+        model_add(m, (Old){ .rev = rev,
+                            .key = key,
+                            .value = value,
+                            .lease = lease,
+                            .create = old ? old->create : rev,
+                            .version = old ? old->version + 1 : 1 });
 }
 
 /* Keys [from, to); returns how many died. */
@@ -81,8 +86,12 @@ static void model_show(const Model *m, int from, int to, int64_t rev, size_t lim
                         continue;
                 if (n++ >= limit)
                         continue;
-                KeyVal kv = { .key = B(name(k)), .value = B(text(o->value)), .create_revision = o->create,
-                              .mod_revision = o->rev, .version = o->version, .lease = o->lease };
+                KeyVal kv = { .key = B(name(k)),
+                              .value = B(text(o->value)),
+                              .create_revision = o->create,
+                              .mod_revision = o->rev,
+                              .version = o->version,
+                              .lease = o->lease };
                 t_kv(&kv, out);
                 buf_addc(out, ' ');
         }
@@ -95,7 +104,9 @@ static void check_range(Store *s, const Model *m, int64_t rev) {
         _cleanup_(buf_done) Buf want = {};
         model_show(m, from, to, rev > 0 ? rev : m->rev, limit ? limit : SIZE_MAX, &want);
         _cleanup_free_ char *end = xstrdup(name(to));
-        ASSERT_STREQ(t_range(s, (RangeReq){ .key = B(name(from)), .range_end = B(end), .revision = rev,
+        ASSERT_STREQ(t_range(s, (RangeReq){ .key = B(name(from)),
+                                            .range_end = B(end),
+                                            .revision = rev,
                                             .limit = (int64_t) limit }),
                      buf_str(&want));
 }
@@ -106,8 +117,11 @@ static void step_txn(Store *s, Model *m) {
         char keys[6][16], ends[6][16], values[6][16];
         size_t n = 1 + rng(6);
         bool wrote = false;
-        CompareReq cmp = { .key = B(name((int) rng(KEYS))), .target = CMP_VERSION, .result = CMP_GREATER, .number = rng(3) };
-        int cmp_key = atoi(cmp.key.p + 1);
+        CompareReq cmp = { .key = B(name((int) rng(KEYS))),
+                           .target = CMP_VERSION,
+                           .result = CMP_GREATER,
+                           .number = rng(3) };
+        int cmp_key = strtoll(cmp.key.p + 1, NULL, 10);
         const Old *o = model_at(m, cmp_key, INT64_MAX);
         bool ok = (o ? o->version : 0) > cmp.number;
         for (size_t i = 0; i < n; i++) {
@@ -118,24 +132,29 @@ static void step_txn(Store *s, Model *m) {
                 snprintf(values[i], sizeof(values[i]), "%s", text(value));
                 switch (rng(3)) {
                 case 0:
-                        ops[i] = (OpReq){ .kind = OP_PUT, .put = { .key = B(keys[i]), .value = B(values[i]) } };
+                        ops[i] = (OpReq){ .kind = OP_PUT,
+                                          .put = { .key = B(keys[i]), .value = B(values[i]) } };
                         if (ok) {
                                 model_put(m, k, value, 0, m->rev + 1);
                                 wrote = true;
                         }
                         break;
                 case 1:
-                        ops[i] = (OpReq){ .kind = OP_DELETE_RANGE, .del = { .key = B(keys[i]), .range_end = B(ends[i]) } };
+                        ops[i] = (OpReq){ .kind = OP_DELETE_RANGE,
+                                          .del = { .key = B(keys[i]), .range_end = B(ends[i]) } };
                         if (ok && model_delete(m, k, part + 6, 0, m->rev + 1) > 0)
                                 wrote = true;
                         break;
                 default:
-                        ops[i] = (OpReq){ .kind = OP_RANGE, .range = { .key = B(keys[i]), .range_end = B(ends[i]) } };
+                        ops[i] = (OpReq){ .kind = OP_RANGE,
+                                          .range = { .key = B(keys[i]), .range_end = B(ends[i]) } };
                 }
         }
         _cleanup_(apply_result_done) ApplyResult r = {};
-        t_apply(s, &(Command){ .kind = CMD_TXN,
-                               .txn = { .compares = &cmp, .n_compares = 1, .success = ops, .n_success = n } }, &r);
+        t_apply(s,
+                &(Command){ .kind = CMD_TXN,
+                            .txn = { .compares = &cmp, .n_compares = 1, .success = ops, .n_success = n } },
+                &r);
         ASSERT_EQ(r.error, STORE_OK);
         ASSERT_EQ(r.txn.succeeded, ok);
         m->rev += wrote;
@@ -183,7 +202,8 @@ static void step(Store *s, Model *m) {
                                 m->rev++;
                         m->lease[lease] = false;
                 } else if (rng(6) == 0) {
-                        int64_t rev = m->compacted + 1 + (int64_t) rng((unsigned) (m->rev - m->compacted) + 2);
+                        int64_t rev = m->compacted + 1 +
+                                      (int64_t) rng((unsigned) (m->rev - m->compacted) + 2);
                         StoreError e = t_compact(s, rev);
                         ASSERT_EQ(e, rev > m->rev ? STORE_FUTURE_REV : STORE_OK);
                         if (e == STORE_OK)
@@ -282,19 +302,25 @@ TEST(nodes_agree) {
                 if (what < 4)
                         c.put = (PutReq){ .key = B(key), .value = B(path), .lease = what == 0 ? id : 0 };
                 else if (what == 4)
-                        c = (Command){ .kind = CMD_DELETE_RANGE, .del = { .key = B(key), .range_end = B("k2") } };
+                        c = (Command){ .kind = CMD_DELETE_RANGE,
+                                       .del = { .key = B(key), .range_end = B("k2") } };
                 else if (what == 5)
                         c = (Command){ .kind = CMD_LEASE_GRANT, .grant = { .id = id, .ttl = 5 } };
                 else if (what == 6)
                         c = (Command){ .kind = CMD_LEASE_EXPIRE, .revoke = { .ids = &id, .n_ids = 1 } };
                 else if (what == 7 && rng(10) == 0)
-                        c = (Command){ .kind = CMD_COMPACT, .compact.revision = store_revision(s[0]) - rng(20) };
+                        c = (Command){ .kind = CMD_COMPACT,
+                                       .compact.revision = store_revision(s[0]) - rng(20) };
                 else if (what < 10)
-                        c = (Command){ .kind = CMD_V2, .v2 = { .method = V2_PUT, .path = B(path), .value = B(key),
-                                                               .wall_nsec = (int64_t) index,
-                                                               .expire_nsec = rng(3) ? 0 : (int64_t) index + rng(100) } };
+                        c = (Command){ .kind = CMD_V2,
+                                       .v2 = { .method = V2_PUT,
+                                               .path = B(path),
+                                               .value = B(key),
+                                               .wall_nsec = (int64_t) index,
+                                               .expire_nsec = rng(3) ? 0 : (int64_t) index + rng(100) } };
                 else if (what == 10)
-                        c = (Command){ .kind = CMD_V2, .v2 = { .method = V2_DELETE, .path = B("/d1"), .recursive = true } };
+                        c = (Command){ .kind = CMD_V2,
+                                       .v2 = { .method = V2_DELETE, .path = B("/d1"), .recursive = true } };
                 else
                         c = (Command){ .kind = CMD_V2_SYNC, .v2_sync.wall_nsec = (int64_t) index };
                 _cleanup_(buf_done) Buf b = {};

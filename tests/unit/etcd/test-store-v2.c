@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-/* The v2 view: a transcript of a real etcd, then watches, expiry, and a random comparison with a naive tree. */
+/* The v2 view: a transcript of a real etcd, then watches, expiry, and a random comparison with a naive tree.
+ */
 
 #define WALL INT64_C(1795348106000000000)
 #define SEC INT64_C(1000000000)
@@ -13,7 +14,9 @@
 static Store *fresh(void) {
         Store *s = store_new(NULL);
         for (int i = 0; i < 3; i++)
-                ASSERT_EQ(t_run(s, &(Command){ .kind = CMD_ATTR, .attr = { .key = B("m"), .v2_event = true } }), 0);
+                ASSERT_EQ(t_run(s,
+                                &(Command){ .kind = CMD_ATTR, .attr = { .key = B("m"), .v2_event = true } }),
+                          0);
         return s;
 }
 
@@ -56,7 +59,8 @@ static void answer_get(Store *s, const char *path, int64_t wall, const char *par
         }
 }
 
-static void request(Store *s, const char *method, const char *path, int64_t wall, const char *params, Answer *ret) {
+static void request(Store *s, const char *method, const char *path, int64_t wall, const char *params,
+                    Answer *ret) {
         buf_clear(&ret->body);
         if (streq(method, "GET")) {
                 answer_get(s, path, wall, params, ret);
@@ -74,7 +78,7 @@ static void request(Store *s, const char *method, const char *path, int64_t wall
         c.v2.dir = flag(params, "dir");
         c.v2.recursive = flag(params, "recursive");
         c.v2.refresh = flag(params, "refresh");
-        c.v2.expire_nsec = !isempty(ttl) ? wall + atoll(ttl) * SEC : 0;
+        c.v2.expire_nsec = !isempty(ttl) ? wall + strtoll(ttl, NULL, 10) * SEC : 0;
         _cleanup_(apply_result_done) ApplyResult r = {};
         t_apply(s, &c, &r);
         ret->index = r.v2_index;
@@ -110,18 +114,18 @@ TEST(transcript) {
                 if (**l == '#')
                         continue;
                 if (startswith(*l, "sync ")) {
-                        sync_to(s, atoll(*l + 5));
+                        sync_to(s, strtoll(*l + 5, NULL, 10));
                         continue;
                 }
                 _cleanup_strv_ char **req = strv_split(*l, " ", true), **want = strv_split(l[1], " ", true);
                 _cleanup_free_ char *path = str_replace(req[1], "%20", " ");
                 _cleanup_(answer_done) Answer a = {};
-                request(s, req[0], path, atoll(req[2]), req[3], &a);
+                request(s, req[0], path, strtoll(req[2], NULL, 10), req[3], &a);
                 const char *body = strchr(strchr(l[1], ' ') + 1, ' ') + 1;
                 if (!streq(body, buf_str(&a.body)))
                         test_fail(__FILE__, __LINE__, "%s\n got  %s\n want %s", *l, buf_str(&a.body), body);
-                ASSERT_EQ(a.status, atoi(want[0]));
-                ASSERT_EQ(a.index, atoll(want[1]));
+                ASSERT_EQ(a.status, strtoll(want[0], NULL, 10));
+                ASSERT_EQ(a.index, strtoll(want[1], NULL, 10));
                 l++;
                 n++;
         }
@@ -132,8 +136,10 @@ TEST(transcript) {
 }
 
 TEST(clean_paths) {
-        const char *const cases[][2] = { { "", "/" }, { "/", "/" }, { "//a//b/", "/a/b" }, { "a/./b/../c", "/a/c" },
-                                         { "/../..", "/" }, { "/..a/b..", "/..a/b.." }, { "/a/../../b", "/b" } };
+        const char *const cases[][2] = { { "", "/" },           { "/", "/" },
+                                         { "//a//b/", "/a/b" }, { "a/./b/../c", "/a/c" },
+                                         { "/../..", "/" },     { "/..a/b..", "/..a/b.." },
+                                         { "/a/../../b", "/b" } };
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 _cleanup_(buf_done) Buf b = {};
                 v2_path_clean(B(cases[i][0]), &b);
@@ -164,7 +170,11 @@ static V2Watcher *watch(Store *s, const char *path, bool recursive, bool stream,
         _cleanup_(arena_done) Arena a = {};
         V2Watcher *w = NULL;
         V2Error e;
-        ASSERT_OK(v2_watch(s, &(V2WatchReq){ .path = B(path), .recursive = recursive, .stream = stream, .wait_index = index },
+        ASSERT_OK(v2_watch(s,
+                           &(V2WatchReq){ .path = B(path),
+                                          .recursive = recursive,
+                                          .stream = stream,
+                                          .wait_index = index },
                            &a, &w, &e));
         return w;
 }
@@ -185,7 +195,8 @@ static const char *taken(V2Watcher *w) {
 
 TEST(watch_one) {
         _cleanup_(store_freep) Store *s = fresh();
-        _cleanup_(v2_watch_freep) V2Watcher *w = watch(s, "/w", false, false, 0), *r = watch(s, "/", true, false, 0),
+        _cleanup_(v2_watch_freep) V2Watcher *w = watch(s, "/w", false, false, 0),
+                                            *r = watch(s, "/", true, false, 0),
                                             *flat = watch(s, "/", false, true, 0);
         ASSERT_STREQ(taken(w), "");
         ASSERT_NULL(v2_watch_ready(s));
@@ -202,8 +213,10 @@ TEST(watch_one) {
 
 TEST(watch_stream_rules) {
         _cleanup_(store_freep) Store *s = fresh();
-        _cleanup_(v2_watch_freep) V2Watcher *deep = watch(s, "/wd/a/b", false, true, 0), *dir = watch(s, "/wd", true, true, 0),
-                                            *hid = watch(s, "/wd/_h", true, true, 0), *root = watch(s, "/", true, true, 0);
+        _cleanup_(v2_watch_freep) V2Watcher *deep = watch(s, "/wd/a/b", false, true, 0),
+                                            *dir = watch(s, "/wd", true, true, 0),
+                                            *hid = watch(s, "/wd/_h", true, true, 0),
+                                            *root = watch(s, "/", true, true, 0);
         (void) ask(s, "PUT", "/wd/a/b", "value=1");
         (void) ask(s, "PUT", "/wd/_h/x", "value=1");
         (void) ask(s, "PUT", "/_top", "value=1");
@@ -214,8 +227,10 @@ TEST(watch_stream_rules) {
         ASSERT_STREQ(taken(hid), "set /wd/_h/x 5; delete /wd 8; ");
         ASSERT_STREQ(taken(root), "set /wd/a/b 4; delete /wd 8; ");
         /* the same from history */
-        _cleanup_(v2_watch_freep) V2Watcher *deep2 = watch(s, "/wd/a/b", false, true, 1), *hid2 = watch(s, "/wd/_h", true, true, 1),
-                                            *root2 = watch(s, "/", true, true, 1), *future = watch(s, "/f", false, false, 12);
+        _cleanup_(v2_watch_freep) V2Watcher *deep2 = watch(s, "/wd/a/b", false, true, 1),
+                                            *hid2 = watch(s, "/wd/_h", true, true, 1),
+                                            *root2 = watch(s, "/", true, true, 1),
+                                            *future = watch(s, "/f", false, false, 12);
         ASSERT_STREQ(taken(deep2), "set /wd/a/b 4; delete /wd 8; ");
         ASSERT_STREQ(taken(hid2), "set /wd/_h/x 5; delete /wd 8; ");
         ASSERT_STREQ(taken(root2), "set /wd/a/b 4; delete /wd 8; ");
@@ -235,8 +250,10 @@ TEST(watch_history_window) {
         ASSERT_EQ(v2_watch(s, &(V2WatchReq){ .path = B("/wi"), .wait_index = 62 }, &a, &w, &e), -ESTALE);
         _cleanup_(buf_done) Buf b = {};
         v2_error_json(&e, &b);
-        ASSERT_STREQ(buf_str(&b), "{\"errorCode\":401,\"message\":\"The event in requested index is outdated and cleared\","
-                                  "\"cause\":\"the requested history has been cleared [167/62]\",\"index\":1166}");
+        ASSERT_STREQ(buf_str(&b),
+                     "{\"errorCode\":401,\"message\":\"The event in requested index is outdated and "
+                     "cleared\","
+                     "\"cause\":\"the requested history has been cleared [167/62]\",\"index\":1166}");
         /* a late streaming watcher reads a thousand events although its queue is short */
         _cleanup_(v2_watch_freep) V2Watcher *late = watch(s, "/x", false, true, 167);
         size_t n = 0;
@@ -269,7 +286,8 @@ TEST(expiry_order_and_force_notify) {
         (void) ask(s, "PUT", "/d", "dir=true&ttl=10");
         (void) ask(s, "PUT", "/d/k", "value=1&ttl=20");
         (void) ask(s, "PUT", "/a", "value=1&ttl=5");
-        _cleanup_(v2_watch_freep) V2Watcher *k = watch(s, "/d/k", false, true, 0), *all = watch(s, "/", true, true, 0);
+        _cleanup_(v2_watch_freep) V2Watcher *k = watch(s, "/d/k", false, true, 0),
+                                            *all = watch(s, "/", true, true, 0);
         ASSERT_FALSE(v2_has_expired(s, WALL + 5 * SEC - 1));
         ASSERT_TRUE(v2_has_expired(s, WALL + 5 * SEC));
         ASSERT_EQ(v2_next_expiry(s), WALL + 5 * SEC);
@@ -405,7 +423,8 @@ static int naive_delete(const char *path, bool dir, bool recursive) {
         size_t len = strlen(path);
         for (int kill = 0; kill < 2; kill++)
                 for (size_t i = 0; i < NAIVE_MAX; i++)
-                        if (naive[i].used && strncmp(naive[i].path, path, len) == 0 && naive[i].path[len] == '/') {
+                        if (naive[i].used && strncmp(naive[i].path, path, len) == 0 &&
+                            naive[i].path[len] == '/') {
                                 if (!recursive)
                                         return 108;
                                 if (kill)
@@ -488,18 +507,22 @@ TEST(random_against_naive_tree) {
                         const char *got;
                         if (rng(4) == 0) {
                                 want = naive_delete(path, dir, recursive);
-                                snprintf(params, sizeof(params), "dir=%s&recursive=%s", dir ? "true" : "false",
-                                         recursive ? "true" : "false");
+                                snprintf(params, sizeof(params), "dir=%s&recursive=%s",
+                                         dir ? "true" : "false", recursive ? "true" : "false");
                                 got = ask(s, "DELETE", path, params);
                         } else {
                                 want = naive_put(path, value, dir, exist, index + 1);
-                                snprintf(params, sizeof(params), "value=%s&dir=%s%s", value, dir ? "true" : "false",
-                                         exist < 0 ? "" : exist ? "&prevExist=true" : "&prevExist=false");
+                                snprintf(params, sizeof(params), "value=%s&dir=%s%s", value,
+                                         dir ? "true" : "false",
+                                         exist < 0 ? ""
+                                         : exist   ? "&prevExist=true"
+                                                   : "&prevExist=false");
                                 got = ask(s, "PUT", path, params);
                         }
                         const char *code = strstr(got, "\"errorCode\":");
-                        if ((code ? atoi(code + 12) : 0) != want)
-                                test_fail(__FILE__, __LINE__, "%s %s: want %d, got %s", path, params, want, got);
+                        if ((code ? strtoll(code + 12, NULL, 10) : 0) != want)
+                                test_fail(__FILE__, __LINE__, "%s %s: want %d, got %s", path, params, want,
+                                          got);
                         ASSERT_EQ(v2_index(s), index + (want == 0));
                         if (i % 500 == 0) {
                                 compare_all(s);

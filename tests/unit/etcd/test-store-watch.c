@@ -3,10 +3,12 @@
 
 #include <stdio.h>
 
-/* The v3 watch hub: order, uniqueness, completeness, atomic revisions, resuming, compaction, many watchers. */
+/* The v3 watch hub: order, uniqueness, completeness, atomic revisions, resuming, compaction, many watchers.
+ */
 
 static Watcher *watch(Store *s, const char *key, const char *end, int64_t start) {
-        Watcher *w = watch_new(s, &(WatchReq){ .key = B(key), .range_end = B(end), .start_revision = start });
+        Watcher *w = watch_new(s,
+                               &(WatchReq){ .key = B(key), .range_end = B(end), .start_revision = start });
         ASSERT_NOT_NULL(w);
         return w;
 }
@@ -44,7 +46,8 @@ static void catch_up(Store *s) {
 
 TEST(live) {
         _cleanup_(store_freep) Store *s = store_new(NULL);
-        _cleanup_(watch_freep) Watcher *w = watch(s, "w", "", 0), *r = watch(s, "w", "x", 0), *all = watch(s, "", "\0", 0);
+        _cleanup_(watch_freep) Watcher *w = watch(s, "w", "", 0), *r = watch(s, "w", "x", 0),
+                                       *all = watch(s, "", "\0", 0);
         ASSERT_TRUE(watch_synced(w));
         ASSERT_STREQ(taken(w), "");
         ASSERT_EQ(t_put(s, "w", "1"), 0);
@@ -97,7 +100,9 @@ TEST(filters_and_previous) {
         _cleanup_(store_freep) Store *s = store_new(NULL);
         ASSERT_EQ(t_put(s, "a", "old"), 0);
         _cleanup_(watch_freep) Watcher *w = watch_new(s, &(WatchReq){ .key = B("a"), .prev_kv = true }),
-                                       *del = watch_new(s, &(WatchReq){ .key = B("a"), .no_put = true, .start_revision = 1 }),
+                                       *del = watch_new(s, &(WatchReq){ .key = B("a"),
+                                                                        .no_put = true,
+                                                                        .start_revision = 1 }),
                                        *put = watch_new(s, &(WatchReq){ .key = B("a"), .no_delete = true });
         ASSERT_EQ(t_put(s, "a", "new"), 0);
         ASSERT_EQ(t_delete(s, "a", ""), 1);
@@ -107,7 +112,8 @@ TEST(filters_and_previous) {
         catch_up(s);
         ASSERT_STREQ(taken(del), "a!4 |5");
         /* what was before is gone when it was compacted, whether physically or not */
-        _cleanup_(watch_freep) Watcher *again = watch_new(s, &(WatchReq){ .key = B("a"), .prev_kv = true, .start_revision = 4 });
+        _cleanup_(watch_freep) Watcher *again =
+                        watch_new(s, &(WatchReq){ .key = B("a"), .prev_kv = true, .start_revision = 4 });
         ASSERT_EQ(t_compact(s, 4), 0);
         catch_up(s);
         ASSERT_STREQ(taken(again), "a!4 a@5 |5");
@@ -208,7 +214,8 @@ TEST(views_outlive_compaction) {
 TEST(moved_to_a_restored_store) {
         _cleanup_(store_freep) Store *to = NULL, *s = store_new(NULL);
         ASSERT_EQ(t_put(s, "a", "1"), 0);
-        _cleanup_(watch_freep) Watcher *w = watch(s, "a", "", 0), *old = watch(s, "a", "", 0), *future = watch(s, "a", "", 9);
+        _cleanup_(watch_freep) Watcher *w = watch(s, "a", "", 0), *old = watch(s, "a", "", 0),
+                                       *future = watch(s, "a", "", 9);
         ASSERT_EQ(t_put(s, "a", "2"), 0); /* queued in both */
         ASSERT_STREQ(taken(w), "a@3 |3");
         _cleanup_(store_freep) Store *ahead = t_copy(s); /* another node that went on */
@@ -279,7 +286,9 @@ TEST(many_watchers) {
                         if (rng(20) == 0)
                                 snprintf(x->to, sizeof(x->to), "%03u", 100 + rng(900));
                         x->next = rng(3) == 0 ? 1 + rng((unsigned) rev + 20) : rev;
-                        x->w = watch_new(s, &(WatchReq){ .key = B(x->from), .range_end = B(x->to), .start_revision = x->next,
+                        x->w = watch_new(s, &(WatchReq){ .key = B(x->from),
+                                                         .range_end = B(x->to),
+                                                         .start_revision = x->next,
                                                          .user = x });
                         if (!x->w)
                                 made--;
