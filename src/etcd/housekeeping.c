@@ -178,7 +178,7 @@ void etcd_housekeeping_rearm(EtcdServer *s) {
         if (!s->published)
                 publish(s);
         decide_version(s);
-        if (!s->idle_on && (store_watchers_slow(s->store) > 0 || s->compacting)) {
+        if (!s->idle_on && (store_watch_pending(s->store) || s->compacting)) {
                 s->idle_on = true;
                 (void) sd_event_source_set_enabled(s->idle, SD_EVENT_ON);
         }
@@ -197,13 +197,15 @@ static int on_housekeeping(sd_event_source *src, uint64_t usec, void *user) {
 /* Catching watchers up and physical compaction, a slice at a time between everything else. */
 static int on_idle(sd_event_source *src, void *user) {
         EtcdServer *s = user;
-        bool more = store_watch_step(s->store);
+        (void) store_watch_step(s->store);
         etcd_deliver_watches(s);
-        if (s->compacting && !store_compact_step(s->store)) {
+        bool more = s->compacting && store_compact_step(s->store);
+        if (s->compacting && !store_compact_pending(s->store)) {
                 s->compacting = false;
                 apiv3_compacted(s);
         }
-        if (!more && !s->compacting) {
+        /* compaction that a snapshot holds up goes on at the next occasion */
+        if (!more && !store_watch_pending(s->store)) {
                 s->idle_on = false;
                 (void) sd_event_source_set_enabled(s->idle, SD_EVENT_OFF);
         }

@@ -144,6 +144,8 @@ void v3_watch_writable(V3Call *c) {
                 if (w->behind && !st->full)
                         drain(w);
         answer_progress(st);
+        if (store_watch_pending(st->call->server->store)) /* what was drained has room again */
+                etcd_housekeeping_rearm(st->call->server);
 }
 
 /* ---- progress notifications ---- */
@@ -243,7 +245,7 @@ static void create(WatchStream *st, const Etcdserverpb__WatchCreateRequest *m) {
                 want_progress(st);
         send_created(st, w->id, NULL);
         drain(w);
-        if (store_watchers_slow(s->store) > 0)
+        if (store_watch_pending(s->store))
                 etcd_housekeeping_rearm(s);
 }
 

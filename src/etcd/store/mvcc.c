@@ -456,7 +456,12 @@ bool store_compact_step(Store *s) {
                 if (v->tombstone)
                         key_drop_front(s, k, 1);
         }
-        return s->compact_at < s->log.n && log_at(&s->log, s->compact_at)->main <= s->compacted;
+        return store_compact_pending(s);
+}
+
+bool store_compact_pending(const Store *s) {
+        size_t at = s->compact_at_rev == s->compacted ? s->compact_at : 0;
+        return at < s->log.n && log_at(&s->log, at)->main <= s->compacted;
 }
 
 /* ---- restore and end ---- */

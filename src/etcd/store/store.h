@@ -134,8 +134,11 @@ StoreError store_hash_kv(Store *s, int64_t revision, uint32_t *ret_hash, int64_t
                          int64_t *ret_compact_revision);
 
 /* ---- background work ---- */
-/* One bounded slice of physical compaction; true while more is left. */
+/* One bounded slice of physical compaction; true while more can be done at once. An open snapshot holds it
+ * up. */
 bool store_compact_step(Store *s);
+/* Something is left to compact, now or when the open snapshot has ended. */
+bool store_compact_pending(const Store *s);
 /* Bytes held for keys, values and bookkeeping: the number the quota looks at. */
 size_t store_bytes(const Store *s);
 size_t store_bytes_in_use(const Store *s); /* without what compaction has yet to free */

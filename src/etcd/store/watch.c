@@ -31,7 +31,7 @@ struct Hub {
         Intervals intervals;
         LIST_HEAD(Watcher) ready;
         LIST_HEAD(Watcher) slow;
-        size_t n_watchers, n_slow;
+        size_t n_watchers, n_slow, n_blocked;
         bool turn;    /* whose slice is next: see pick() */
         int64_t from; /* where the present slice began */
 };
@@ -104,6 +104,11 @@ static void set_ready(Watcher *w) {
         LIST_APPEND(&w->hub->ready, w, in_ready);
 }
 
+static void set_blocked(Watcher *w, bool blocked) {
+        w->hub->n_blocked = w->hub->n_blocked - w->blocked + blocked;
+        w->blocked = blocked;
+}
+
 static void set_slow(Watcher *w) {
         if (!w->synced)
                 return;
@@ -116,7 +121,7 @@ static void unset_slow(Watcher *w) {
         if (w->synced)
                 return;
         w->synced = true;
-        w->blocked = false;
+        set_blocked(w, false);
         w->hub->n_slow--;
         LIST_REMOVE(&w->hub->slow, w, in_slow);
 }
@@ -130,7 +135,7 @@ static bool offer(Watcher *w, Ver *v) {
                 queue_unpush(w, v->main);
                 set_slow(w);
                 w->next = v->main;
-                w->blocked = true;
+                set_blocked(w, true);
                 return false;
         }
         queue_push(w, v);
@@ -283,7 +288,7 @@ bool watch_take(Watcher *w, size_t max_bytes, WatchBatch *ret) {
                 GROW(w->events, w->cap_events, n + 1);
                 fill_event(w, v, w->events + n++);
         }
-        w->blocked = false;
+        set_blocked(w, false);
         if (w->compacted != 0 && w->n_queue == 0)
                 set_ready(w);
         ret->events = w->events;
@@ -369,12 +374,17 @@ bool store_watch_step(Store *s) {
                         continue;
                 if (w->next >= from && w->next <= done)
                         w->next = done + 1;
-                if (w->next > s->revision)
+                if (w->next > s->revision) {
                         unset_slow(w);
-                else
+                        set_ready(w);
+                } else
                         more = true;
         }
         return more;
+}
+
+bool store_watch_pending(const Store *s) {
+        return s->hub->n_slow > s->hub->n_blocked;
 }
 
 size_t store_watchers(const Store *s) {

@@ -60,9 +60,10 @@ int64_t watch_progress(const Watcher *w);
 /* True when nothing is queued and the watcher has seen the current revision. */
 bool watch_synced(const Watcher *w);
 
-/* One bounded slice of catching up. True while there is more to do: call again from an idle source. A
- * watcher whose queue was full is left out until something is taken from it: whoever takes from one that is
- * not watch_synced() calls this again afterwards. */
+/* One bounded slice of catching up. True while there is more to do: call again from an idle source. */
 bool store_watch_step(Store *s);
+/* Some watcher is behind and has room: store_watch_step() would do something. One whose queue is full counts
+ * again as soon as something is taken from it, so ask after taking. */
+bool store_watch_pending(const Store *s);
 size_t store_watchers(const Store *s);      /* all, for metrics */
 size_t store_watchers_slow(const Store *s); /* unsynced */
