@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#pragma weak image_pull
-
 #define ENV_FILE_MAX (1U << 20)
 
 static RunOptions *target; /* what the option table's functions fill in */
