@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "container/run/engine.h"
 
+#include <stdio.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-daemon.h>
 
@@ -28,7 +29,7 @@ static int append_properties(sd_bus_message *m, const char *id, pid_t pid) {
 typedef struct Job {
         const char *path;
         bool done;
-        char *result;
+        char result[16]; /* "done", "failed", "timeout", … */
 } Job;
 
 static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *e) {
@@ -38,7 +39,7 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *e) {
         if (sd_bus_message_read(m, "uoss", &id, &path, &unit, &result) < 0 || !job->path || !streq(path, job->path))
                 return 0;
         job->done = true;
-        job->result = xstrdup(result);
+        (void) snprintf(job->result, sizeof(job->result), "%s", result);
         return 0;
 }
 
@@ -60,10 +61,9 @@ static int call_and_wait(sd_bus *bus, sd_bus_message *m, Err *err) {
                 if (r == 0)
                         r = sd_bus_wait(bus, SCOPE_TIMEOUT_USEC) == 0 ? -ETIMEDOUT : 0;
         }
-        if (r >= 0 && !streq_ptr(job.result, "done"))
+        if (r >= 0 && !streq(job.result, "done"))
                 r = err_set(err, -EIO, "systemd could not start a scope for the container: %s",
-                            strempty(job.result));
-        free(job.result);
+                            job.result);
         sd_bus_message_unref(reply);
         sd_bus_error_free(&e);
         return r < 0 ? err_errno(err, r, "no answer from systemd about the container's scope") : 0;
