@@ -133,6 +133,7 @@ TEST(slow_watcher_falls_back_and_loses_nothing) {
         ASSERT_EQ(store_watchers_slow(s), 2);
         ASSERT_EQ(t_put(s, "b", "1"), 0);
         catch_up(s); /* the one that does not drain is left out, the other one is served */
+        ASSERT_STREQ(taken(other), "b@2002 |2002");
         ASSERT_TRUE(watch_synced(other));
         ASSERT_FALSE(store_watch_pending(s));
         int64_t next = 2;
