@@ -143,13 +143,13 @@ TEST(slow_watcher_falls_back_and_loses_nothing) {
                 if (!watch_take(w, 1000, &b)) {
                         if (watch_synced(w))
                                 break;
+                        ASSERT_TRUE(store_watch_pending(s)); /* there is room again */
                         catch_up(s);
                         continue;
                 }
                 for (size_t i = 0; i < b.n_events; i++)
                         ASSERT_EQ(b.events[i].kv.mod_revision, next++);
                 ASSERT_TRUE(b.revision >= next - 1);
-                ASSERT_TRUE(watch_synced(w) || store_watch_pending(s));
         }
         ASSERT_EQ(next, 2002);
         ASSERT_TRUE(rounds > 10);
