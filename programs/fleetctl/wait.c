@@ -14,6 +14,7 @@
 #define ATTEMPT (2 * USEC_PER_SEC)      /* what one of --block-attempts stands for */
 #define EXPLAIN_AFTER (400 * USEC_PER_MSEC)
 #define EXPLAIN_EVERY USEC_PER_SEC
+#define FAILED_FOR (300 * USEC_PER_MSEC) /* systemd may be about to restart it */
 #define STUCK_FOR (1500 * USEC_PER_MSEC) /* "nothing can take it" must hold this long before it is believed */
 
 void pause_usec(Usec t) {
@@ -161,8 +162,8 @@ static bool is_oneshot(const Unit *u) {
         return type && streq(type, "oneshot");
 }
 
-/* 1 = yes, 0 = not (yet). */
-static int look_active(const char *name, Err *err) {
+/* 1 = yes, 0 = not (yet). *ret_failed: systemd calls it failed. */
+static int look_active(const char *name, bool *ret_failed, Err *err) {
         _cleanup_json_ json_t *s = NULL;
         _cleanup_(unit_done) Unit u = {};
         _cleanup_free_ char *path = api_unit_path("state", name);
@@ -171,6 +172,7 @@ static int look_active(const char *name, Err *err) {
         if (r < 0)
                 return r;
         const char *active = strempty(ji_str(s, "systemdActiveState")), *load = strempty(ji_str(s, "systemdLoadState"));
+        *ret_failed = streq(active, "failed");
         if (streq(active, "active") && streq(load, "loaded"))
                 return 1;
         r = unit_get(name, &u, err);
@@ -180,21 +182,29 @@ static int look_active(const char *name, Err *err) {
         return streq(active, "inactive") && streq(load, "loaded") && is_oneshot(&u) && u.current == UNIT_LAUNCHED;
 }
 
+static int not_active(const char *name, bool failed, Err *err) {
+        bool refused;
+        _cleanup_free_ char *why = hopeless(name, &refused);
+
+        return err_set(err, -ETIMEDOUT, "Failed to find an active unit %s within 2s, err: %s%s", name,
+                       why ? why : failed ? "it has failed; see: fleetctl journal " : "Failed to fetch states within 2s",
+                       !why && failed ? name : "");
+}
+
 int wait_active(char **names, Err *err) {
         STRV_FOREACH(n, names) {
-                Usec begun = now_monotonic();
+                Usec begun = now_monotonic(), failed_since = 0;
+                bool failed = false;
                 int r;
-                while ((r = look_active(*n, err)) == 0 && now_monotonic() - begun < ATTEMPT)
+                while ((r = look_active(*n, &failed, err)) == 0) {
+                        Usec now = now_monotonic();
+                        failed_since = !failed ? 0 : failed_since ? failed_since : now;
+                        if (now - begun >= ATTEMPT || (failed && now - failed_since > FAILED_FOR))
+                                return not_active(*n, failed, err);
                         pause_usec(POLL_FIRST);
+                }
                 if (r < 0)
                         return r;
-                if (r == 0) {
-                        bool failed;
-                        _cleanup_free_ char *why = hopeless(*n, &failed);
-                        return err_set(err, -ETIMEDOUT,
-                                       "Failed to find an active unit %s within 2s, err: %s", *n,
-                                       why ? why : "Failed to fetch states within 2s");
-                }
         }
         return 0;
 }
