@@ -9,6 +9,7 @@
 #include "fleet/api.h"
 #include "fleet/engine.h"
 #include "fleet/presence.h"
+#include "fleet/release.h"
 #include "sys/fs.h"
 #include "sys/log.h"
 
@@ -31,6 +32,7 @@ struct Server {
         Api *api;
         HttpServer *http;
         sd_event_source *address_timer;
+        Release *release;
         bool stopping;
 };
 
@@ -183,6 +185,7 @@ Server *server_free(Server *s) {
         sd_event_source_disable_unref(s->address_timer);
         s->http = http_server_free(s->http);
         s->api = api_free(s->api);
+        s->release = release_free(s->release);
         s->presence = presence_free(s->presence);
         s->agent = agent_free(s->agent);
         s->engine = engine_free(s->engine);
@@ -250,9 +253,16 @@ static void leave_done(void *user) {
         (void) sd_event_exit(s->event, 0);
 }
 
+/* After the lease has gone: otherwise the engine could put them here once more. */
+static void leave_units(void *user) {
+        Server *s = user;
+        s->release = release_begin(s->registry, s->machine_id, leave_done, s);
+}
+
 static void leave_cluster(void *user) {
         Server *s = user;
-        presence_leave(s->presence, leave_done, s);
+        bool member = presence_lease(s->presence) != 0;
+        presence_leave(s->presence, member ? leave_units : leave_done, s);
 }
 
 static void leave_engine(void *user) {
