@@ -103,7 +103,25 @@ static void check_pair(Sim *sim, const Node *a, const Node *b) {
         }
 }
 
+/* What a leader believes its followers to have, they have. */
+static void check_matches(Sim *sim, const Node *leader) {
+        RaftStatus st;
+        raft_status(replica_raft(leader->replica), &st);
+        for (size_t i = 0; i < st.n_peers; i++) {
+                unsigned n = node_number(sim, st.peers[i].id);
+                if (n == SIM_NODES_MAX || !sim->nodes[n].up)
+                        continue;
+                const Raft *peer = replica_raft(sim->nodes[n].replica);
+                if (raft_term(peer) == st.hs.term && raft_last_index(peer) < st.peers[i].match)
+                        sim_fail(sim, "node %" PRIu64 " had acknowledged %" PRIu64 " and has %" PRIu64,
+                                 st.peers[i].id, st.peers[i].match, raft_last_index(peer));
+        }
+}
+
 void check_logs(Sim *sim) {
+        for (unsigned i = 0; i < sim->n_nodes; i++)
+                if (sim->nodes[i].up && raft_role(replica_raft(sim->nodes[i].replica)) == RAFT_LEADER)
+                        check_matches(sim, &sim->nodes[i]);
         for (unsigned i = 0; i < sim->n_nodes; i++)
                 for (unsigned k = i + 1; k < sim->n_nodes; k++)
                         if (sim->nodes[i].up && sim->nodes[k].up && !sim->stop)

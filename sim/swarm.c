@@ -49,7 +49,6 @@ void swarm_choose(Swarm *s, Rng *rng) {
                 s->heartbeat *= 2;
         }
         s->chaos = 10 * s->election + 6 * USEC_PER_SEC;
-        s->calm = 12 * s->election + 20 * s->think;
         s->partitions = half(rng);
         s->one_way = quarter(rng);
         s->clogs = quarter(rng);
@@ -72,6 +71,10 @@ void swarm_choose(Swarm *s, Rng *rng) {
                         s->chaos *= 2;
                 }
         }
+        s->calm = 12 * s->election + 20 * s->think;
+        /* One entry per round trip: whoever was away needs a while. */
+        if (s->batch_bytes == 1)
+                s->calm += 500 * (2 * s->latency + s->jitter + s->sync_latency);
         if (s->disk_errors) {
                 s->enospc = (uint32_t) PICK(rng, 0, 200, 1000);
                 s->eio = (uint32_t) PICK(rng, 0, 100, 500);

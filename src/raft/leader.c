@@ -346,9 +346,11 @@ static void append_rejected(Raft *r, Peer *p, const RaftMsg *m) {
                 hint = raft_log_conflict(&r->log, m->hint, m->log_term);
         if (p->state == RAFT_SNAPSHOT)
                 return;
+        /* An old answer; or a peer that lost what it had acknowledged (its data folder was emptied): asking again
+         * at once would spin at the speed of the network, so the next heartbeat has to do it. */
+        if (m->index <= p->match)
+                return;
         if (p->state == RAFT_REPLICATE) {
-                if (m->index <= p->match)
-                        return; /* old */
                 raft_peer_probe(r, p, p->match + 1);
         } else {
                 if (p->next - 1 != m->index)
