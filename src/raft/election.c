@@ -47,16 +47,19 @@ typedef enum Tally { TALLY_OPEN, TALLY_WON, TALLY_LOST } Tally;
 
 static Tally tally(const Raft *r) {
         uint32_t granted = 0, rejected = 0, n = r->conf.n_voters;
+        bool own = false;
         for (uint32_t i = 0; i < r->n_votes; i++) {
                 if (!raft_conf_is_voter(&r->conf, r->votes[i].id))
                         continue;
+                own |= r->votes[i].id == r->cfg.id;
                 if (r->votes[i].granted)
                         granted++;
                 else
                         rejected++;
         }
         assert(granted + rejected <= n);
-        if (granted > n / 2)
+        /* Not before our own vote is durable, even if others voted without having been asked. */
+        if (granted > n / 2 && own)
                 return TALLY_WON;
         return n - rejected <= n / 2 ? TALLY_LOST : TALLY_OPEN;
 }
