@@ -146,6 +146,18 @@ static void sweep_layers(const ImageStore *s, const Map *marked) {
         (void) closedir(d);
 }
 
+/* What write_file_atomic() of a killed process left; nobody writes these files without the lock. */
+static void sweep_temporaries(const ImageStore *s, const char *folder) {
+        _cleanup_free_ char *path = store_path(s, "%s", folder);
+        DIR *d = opendir(path);
+        if (!d)
+                return;
+        for (struct dirent *e; (e = readdir(d));)
+                if (strstr(e->d_name, ".json.tmp-"))
+                        (void) unlinkat(dirfd(d), e->d_name, 0);
+        (void) closedir(d);
+}
+
 static void sweep_partials(const ImageStore *s) {
         _cleanup_free_ char *path = store_path(s, "partial");
         DIR *d = opendir(path);
@@ -175,6 +187,8 @@ static int sweep_locked(ImageStore *s, Err *err) {
         sweep_layers(s, &m.layers);
         sweep_folder(s, "l", &m.links, NULL);
         sweep_folder(s, "blobs/sha256", &m.blobs, NULL);
+        sweep_temporaries(s, "images");
+        sweep_temporaries(s, "");
         sweep_partials(s);
         return 0;
 }
