@@ -141,8 +141,8 @@ static int load(EtcdServer *s, const RaftSnapMeta *meta, Store **ret, Members *r
 }
 
 int etcd_restore(EtcdServer *s, const RaftSnapMeta *meta, Err *err) {
-        Store *store;
-        Members members;
+        Store *store = NULL;
+        Members members = {};
         int r = load(s, meta, &store, &members, err);
         if (r < 0)
                 return err_wrap(err, r, "snapshot at index %" PRIu64 " cannot be loaded", meta->index);

@@ -10,7 +10,7 @@ void raft_send(Raft *r, RaftMsg m, Wait wait, uint64_t n_entries) {
         assert(m.to != 0);
         assert(n_entries == 0 || m.type == RAFT_MSG_APP);
         m.from = r->cfg.id;
-        if (m.type == RAFT_MSG_PROP || m.type == RAFT_MSG_READ_INDEX || m.type == RAFT_MSG_TRANSFER) {
+        if (m.type == RAFT_MSG_READ_INDEX || m.type == RAFT_MSG_TRANSFER) {
                 m.term = 0; /* a client's wish, not part of any term's protocol: valid whoever leads */
                 wait = WAIT_NOTHING;
         } else if (m.term == 0)

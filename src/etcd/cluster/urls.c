@@ -28,8 +28,8 @@ static int parse_scheme(const char *s, EtcdUrl *u, const char **ret_rest, Err *e
 }
 
 int etcd_url_parse(const char *s, EtcdUrl *ret, Err *err) {
-        EtcdUrl u;
-        const char *rest;
+        EtcdUrl u = {};
+        const char *rest = "";
         int r = parse_scheme(s, &u, &rest, err);
         if (r < 0)
                 return r;

@@ -20,6 +20,8 @@ struct Request {
         Usec deadline;
         RaftBlock *block; /* a reference: frame and payload; of a membership change: frame and context */
         RaftConfChange conf; /* REQUEST_CONF: context points into block */
+        uint64_t sent_term;  /* of raft when it was handed over */
+        bool uncertain;      /* a snapshot may hold its result: it must not be proposed again */
         uint64_t round;      /* REQUEST_READ: the context of its round */
         LIST_LINK(Request) all, queue;
 };
@@ -33,6 +35,7 @@ typedef struct Round {
 } Round;
 
 struct Replica {
+        uint64_t applied_term; /* of the last entry applied here */
         Raft *raft; /* owned */
         ReplicaConfig config;
         ReplicaMachine machine;
@@ -84,6 +87,8 @@ Request *request_find_entry(Replica *r, const void *data, size_t n, RequestKind 
 void requests_cancel(Replica *r, uint64_t id);
 void requests_expire(Replica *r);
 void requests_fail_all(Replica *r, int error);
+void requests_new_term(Replica *r, uint64_t term);
+void requests_restored(Replica *r);
 void requests_done(Replica *r);
 bool requests_can_flush(const Replica *r);
 /* Fills in the next raft event of a flush: proposals, a membership change or a read round. */

@@ -126,6 +126,7 @@ static void apply_committed(Replica *r, RaftEvent *ev) {
                 else
                         apply_normal(r, &e[i]);
                 r->applied = e[i].index;
+                requests_new_term(r, e[i].term);
                 r->bytes_since += e[i].len;
         }
         *ev = (RaftEvent){ .type = RAFT_EV_APPLIED, .now = r->now };
@@ -255,6 +256,7 @@ static void persisted(Replica *r, const ReplicaEvent *ev, ReplicaActions *ret) {
                 assert(r->restoring.index > r->applied);
                 r->saved = r->restoring;
                 r->applied = r->restoring.index;
+                requests_restored(r);
                 r->restore_seq = 0;
                 r->bytes_since = 0;
                 ret->restore = &r->saved;

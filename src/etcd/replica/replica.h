@@ -17,9 +17,10 @@
  * Batching: PROPOSE and READ only queue, and make replica_deadline() return the present. Whatever gathers until the
  * timer fires goes to raft in one step, as one disk write and one round of messages.
  *
- * A proposal that finds no leader waits for one until its own deadline. A proposal that went out and was not
- * heard of again ends with -ETIMEDOUT at its deadline: it may still be applied later; only the client can know
- * whether trying again is safe. The transport may lose, delay and reorder messages, and duplicate all but
+ * A proposal that finds no leader waits for one until its own deadline. One that went out in a term is proposed again
+ * when an entry of a later term has been applied and it has not come out: then it never will (requests_new_term()),
+ * so nothing is applied twice. At its deadline it ends with -ETIMEDOUT and may still be applied later; only the client
+ * can know whether trying again is safe. The transport may lose, delay and reorder messages, and duplicate all but
  * RAFT_MSG_PROP (a stream connection gives this for nothing).
  *
  * Rejected: call-backs for messages and writes (order and re-entrance become the host's problem), a list of copied

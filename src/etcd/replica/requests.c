@@ -223,6 +223,7 @@ void requests_after_event(Replica *r, const RaftEvent *ev, const RaftUpdate *u) 
                 for (size_t i = 0; i < n; i++) {
                         LIST_REMOVE(&r->waiting, r->batch[i], queue);
                         r->batch[i]->state = REQUEST_SENT;
+                        r->batch[i]->sent_term = raft_term(r->raft);
                 }
                 return;
         case RAFT_DROP_NO_LEADER:
@@ -244,6 +245,29 @@ void requests_after_event(Replica *r, const RaftEvent *ev, const RaftUpdate *u) 
         }
         for (size_t i = 0; i < n; i++)
                 request_finish(r, r->batch[i], (ReplicaDone){ .error = error });
+}
+
+/* An entry of a new term has been applied. The log of that term's leader held every entry of earlier terms that will
+ * ever be committed in front of it, and nobody takes proposals of an earlier term any more; so those that have not
+ * come out by now are gone for good, and proposing them again cannot apply them twice. A leader's death thus costs
+ * its clients a pause instead of an error. */
+void requests_new_term(Replica *r, uint64_t term) {
+        if (term <= r->applied_term)
+                return;
+        r->applied_term = term;
+        LIST_FOREACH(q, &r->all, all) {
+                if (q->kind == REQUEST_READ || q->state != REQUEST_SENT || q->uncertain || q->sent_term >= term)
+                        continue;
+                q->state = REQUEST_WAITING;
+                LIST_APPEND(&r->waiting, q, queue);
+        }
+}
+
+/* A snapshot was taken over: what it holds nobody can tell. */
+void requests_restored(Replica *r) {
+        LIST_FOREACH(q, &r->all, all)
+                if (q->kind != REQUEST_READ && q->state == REQUEST_SENT)
+                        q->uncertain = true;
 }
 
 /* ---- reads ---- */
