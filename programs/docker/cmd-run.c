@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "each.h"
 #include "follow.h"
 #include "run-options.h"
 #include "sys/fs.h"
@@ -47,7 +48,7 @@ static int run(RunOptions *o) {
         if (!o->detach)
                 follow_block_signals();
         StartOptions start = { .foreground = !o->detach, .attach = o->detach ? NULL : attach_word(c),
-                               .warn = follow_warn };
+                               .warn = follow_warn, .leave = leave_unit };
         _cleanup_(shim_client_done) ShimClient client = { .fd = -EBADF };
         int r = engine_start(s, o->request.spec->id, &lock, &start, &client, &status, &err);
         if (r < 0) {

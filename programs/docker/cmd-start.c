@@ -22,7 +22,7 @@ static int start_one(Store *s, const char *name, void *userdata, Err *err) {
         }
         if (lock < 0)
                 return err_set(err, lock, "container %s is busy", name);
-        StartOptions o = { .warn = follow_warn };
+        StartOptions o = { .warn = follow_warn, .leave = leave_unit };
         _cleanup_(shim_client_done) ShimClient client = { .fd = -EBADF };
         int code;
         return engine_start(s, id, &lock, &o, &client, &code, err);

@@ -50,7 +50,7 @@ static int restart_one(Store *s, const char *name, void *userdata, Err *err) {
         _cleanup_close_ int lock = container_lock(s, id, 5000);
         if (lock < 0)
                 return err_set(err, lock, "Cannot restart container %s: it is busy", name);
-        StartOptions o = { .warn = follow_warn };
+        StartOptions o = { .warn = follow_warn, .leave = leave_unit };
         _cleanup_(shim_client_done) ShimClient client = { .fd = -EBADF };
         int code;
         r = engine_start(s, id, &lock, &o, &client, &code, err);

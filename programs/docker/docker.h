@@ -18,6 +18,15 @@
 #include "base/options.h"
 #include "base/str.h"
 
+/* The installed `docker` is linked statically, so that a container starts before a dynamic linker has read forty
+ * libraries. Pulling (curl) and systemd scopes (sd-bus) cannot be had that way: these symbols are weak, absent in
+ * the static program, which then calls its dynamic twin `coracle-docker`, built from the same sources. */
+#pragma weak image_pull
+#pragma weak scope_start
+#define DOCKER_TWIN "coracle-docker"
+/* The twin's path beside this program; owned. */
+char *docker_twin(void);
+
 typedef struct DockerVerb {
         const char *name;
         int (*run)(int argc, char **argv);

@@ -27,3 +27,10 @@ int for_each_name(char *const *names, int (*fn)(Store *, const char *, void *, E
         }
         return status;
 }
+
+int leave_unit(const char *id, pid_t pid, Err *err) {
+        if (scope_start)
+                return scope_start(id, pid, err);
+        _cleanup_free_ char *twin = docker_twin();
+        return scope_start_by(twin, id, pid, err);
+}

@@ -2,6 +2,8 @@
 #include "docker.h"
 #include "sys/clock.h"
 #include "base/hash.h"
+#include "container/image/image.h"
+#include "container/run/engine.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -102,6 +104,23 @@ const char *docker_root(void) {
         return isempty(e) ? ROOT_DEFAULT : e;
 }
 
+char *docker_twin(void) {
+        char self[4096];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        self[n > 0 ? n : 0] = 0;
+        char *slash = strrchr(self, '/');
+        if (slash)
+                *slash = 0;
+        return xasprintf("%s/" DOCKER_TWIN, self);
+}
+
+/* What this program was linked without, its twin does. */
+static void hand_over(char **argv) {
+        _cleanup_free_ char *twin = docker_twin();
+        (void) execv(twin, argv);
+        fprintf(stderr, "docker: cannot run %s: %s\n", twin, strerror(errno));
+}
+
 static void verb_help(const DockerVerb *v, const Option *options) {
         _cleanup_free_ char *text = options_help(options);
         printf("Usage:  docker %s\n\n%s\n", v->usage, v->help);
@@ -183,6 +202,17 @@ static void resolve_group(int *argc, char ***argv) {
                 (*argv)[0] = (char *) "rmi";
 }
 
+/* For the static twin: "__scope ID PID". */
+static int run_scope(const char *id, const char *pid_text) {
+        _cleanup_(err_done) Err err = {};
+        int pid = 0, r = parse_int(pid_text, &pid);
+        if (r >= 0)
+                r = scope_start(id, pid, &err);
+        if (r < 0)
+                fprintf(stderr, "docker: %s\n", err_msg(&err));
+        return r < 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv) {
         uint8_t seed[16];
         random_bytes(seed, sizeof(seed));
@@ -208,10 +238,16 @@ int main(int argc, char **argv) {
         while (rest[n])
                 n++;
         resolve_group(&n, &args);
+        if (scope_start && streq(args[0], "__scope") && n == 3)
+                return run_scope(args[1], args[2]);
         const DockerVerb *v = docker_verb(args[0]);
         if (!v) {
                 fprintf(stderr, "docker: '%s' is not a docker command.\nSee 'docker --help'\n", args[0]);
                 return 1;
+        }
+        if (v->run == cmd_pull && !image_pull) {
+                hand_over(argv);
+                return 125;
         }
         return v->run(n, args);
 }

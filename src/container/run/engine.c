@@ -190,13 +190,26 @@ static int prepare(Store *s, const ContainerSpec *spec, const StartOptions *o, S
 }
 
 /* A held shim waits for one byte, so that it makes its control groups below the scope and not below the caller. */
-static int let_go(const char *id, pid_t pid, int fd, Err *err) {
-        int r = scope_start(id, pid, err);
+static int let_go(const StartOptions *o, const char *id, pid_t pid, int fd, Err *err) {
+        bool systemd = access("/run/systemd/system", F_OK) >= 0;
+        int r = systemd && o->leave ? o->leave(id, pid, err) : 0;
         if (r < 0) {
                 (void) kill(pid, SIGKILL);
                 return r;
         }
         return send(fd, "G", 1, MSG_NOSIGNAL) < 0 ? err_set(err, -EPIPE, "the container's shim has died") : 0;
+}
+
+int scope_start_by(const char *program, const char *id, pid_t pid, Err *err) {
+        _cleanup_free_ char *number = xasprintf("%d", pid);
+        char *args[] = { (char *) program, (char *) "__scope", (char *) id, number, NULL };
+        pid_t child;
+        int status = 0, r = posix_spawn(&child, program, NULL, NULL, args, environ);
+        if (r)
+                return err_errno(err, -r, "cannot run %s", program);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+                ;
+        return status == 0 ? 1 : err_set(err, -EIO, "systemd gave no scope to the container");
 }
 
 int engine_start(Store *s, const char *id, int *lock, const StartOptions *o, ShimClient *client, int *ret_code,
@@ -225,7 +238,7 @@ int engine_start(Store *s, const char *id, int *lock, const StartOptions *o, Shi
         for (size_t i = 0; i < ELEMENTSOF(sp.fds); i++)
                 sp.fds[i] = -EBADF;
         if (r >= 0 && !o->foreground)
-                r = let_go(id, pid, k.fd, err);
+                r = let_go(o, id, pid, k.fd, err);
         if (r >= 0)
                 r = shim_answer(&k, ret_code, o->warn, err);
         if (r < 0)

@@ -27,6 +27,8 @@ typedef struct StartOptions {
         bool foreground;    /* the container stays in our cgroup and dies with our connection */
         const char *attach; /* "ioe" subset, NULL = none */
         void (*warn)(const char *message);
+        /* How to leave our own systemd unit, detached, where systemd runs; NULL = stay in it. */
+        int (*leave)(const char *id, pid_t pid, Err *err);
 } StartOptions;
 
 /* Starts container `id`, whose lock the caller holds in *lock (taken over). On success the connection is in
@@ -45,5 +47,7 @@ int engine_remove(Store *s, const char *name, bool force, bool volumes, Err *err
 /* hosts, hostname, resolv.conf of a container that is about to start (etcfiles.c). *ret_env gets the environment
  * that links bring. */
 int etc_files_write(Store *s, const ContainerSpec *spec, const char *dir, char ***ret_env, Err *err);
-/* A systemd scope around `pid`, when systemd is there: 1; 0 when it is not (scope.c). */
+/* A systemd scope docker-<id>.scope around `pid` (scope.c, over sd-bus). */
 int scope_start(const char *id, pid_t pid, Err *err);
+/* Does the same by running "PROGRAM __scope ID PID", for a program that is linked without sd-bus. */
+int scope_start_by(const char *program, const char *id, pid_t pid, Err *err);

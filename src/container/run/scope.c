@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <systemd/sd-bus.h>
-#include <systemd/sd-daemon.h>
 
 /* A detached container must leave the unit that started it, or systemd kills it with that unit's other processes
  * (spec F.5): it gets a transient scope docker-<id>.scope. */
@@ -70,8 +69,6 @@ static int call_and_wait(sd_bus *bus, sd_bus_message *m, Err *err) {
 }
 
 int scope_start(const char *id, pid_t pid, Err *err) {
-        if (sd_booted() <= 0)
-                return 0;
         _cleanup_(unrefp) sd_bus *bus = NULL;
         int r = sd_bus_open_system(&bus);
         if (r < 0)
