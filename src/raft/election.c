@@ -10,8 +10,17 @@ static uint64_t next_random(Raft *r) {
         return z ^ (z >> 31);
 }
 
+/* Narrower than the [t, 2t) of others, so that a leader's death is over within two timeouts nearly always:
+ *  - not before t + one heartbeat, as a vote is ignored by whoever heard the leader less than t ago, and the
+ * last heartbeat may have reached another member one interval later than us;
+ *  - the few members that time out together are kept apart by the tie-break in raft_on_vote();
+ *  - a pre-vote costs nothing, so one that failed is repeated sooner. A real candidacy waits in full: with a
+ * slow disk its votes may need that long. */
 void raft_reset_election_timer(Raft *r) {
-        Usec wait = r->cfg.election_timeout + next_random(r) % r->cfg.election_timeout;
+        Usec t = r->cfg.election_timeout, half = MAX(t / 2, (Usec) 1);
+        Usec wait = t + r->cfg.heartbeat_interval + next_random(r) % half;
+        if (r->role == RAFT_PRE_CANDIDATE)
+                wait = half + next_random(r) % half;
         r->election_deadline = usec_add(r->now, wait);
 }
 
@@ -121,6 +130,7 @@ static void become_candidate(Raft *r, bool pre) {
         r->role = pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE;
         r->leader = 0;
         r->n_votes = 0;
+        r->campaign_at = r->now;
         if (!pre) {
                 r->hs.term++;
                 r->hs.vote = r->cfg.id;
@@ -175,6 +185,14 @@ void raft_hup(Raft *r, bool transfer) {
         raft_campaign(r, r->cfg.pre_vote && !transfer, transfer);
 }
 
+/* Two that ask at the same time would refuse each other's votes in the next phase: the higher id insists,
+ * for a moment only (it may itself be unable to win), and only if it is as good. */
+static bool rivals(const Raft *r, const RaftMsg *m) {
+        return r->role == RAFT_PRE_CANDIDATE && m->from < r->cfg.id &&
+               usec_sub(r->now, r->campaign_at) < r->cfg.heartbeat_interval &&
+               m->index == raft_log_last(&r->log) && m->log_term == raft_log_last_term(&r->log);
+}
+
 void raft_on_vote(Raft *r, const RaftMsg *m) {
         bool pre = m->type == RAFT_MSG_PRE_VOTE;
         assert(pre ? m->term >= r->hs.term : m->term == r->hs.term);
@@ -184,7 +202,7 @@ void raft_on_vote(Raft *r, const RaftMsg *m) {
                             (pre && m->term > r->hs.term) ||
                             (HAS_FAULT(r, DOUBLE_VOTE) && r->role == RAFT_FOLLOWER);
         bool up_to_date = m->log_term > last_term || (m->log_term == last_term && m->index >= last);
-        bool grant = free_to_vote && up_to_date;
+        bool grant = free_to_vote && up_to_date && !(pre && rivals(r, m));
         TRACE(r,
               "%s %s for %" PRIu64 " at term %" PRIu64 " (its log %" PRIu64 ".%" PRIu64 ", mine %" PRIu64
               ".%" PRIu64 ", vote %" PRIu64 ")",

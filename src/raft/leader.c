@@ -346,8 +346,8 @@ static void append_rejected(Raft *r, Peer *p, const RaftMsg *m) {
                 hint = raft_log_conflict(&r->log, m->hint, m->log_term);
         if (p->state == RAFT_SNAPSHOT)
                 return;
-        /* An old answer; or a peer that lost what it had acknowledged (its data folder was emptied): asking again
-         * at once would spin at the speed of the network, so the next heartbeat has to do it. */
+        /* An old answer; or a peer that lost what it had acknowledged (its data folder was emptied): asking
+         * again at once would spin at the speed of the network, so the next heartbeat has to do it. */
         if (m->index <= p->match)
                 return;
         if (p->state == RAFT_REPLICATE) {

@@ -121,6 +121,7 @@ struct Raft {
         uint64_t leader;
         Usec last_contact; /* with a live leader */
         Usec election_deadline;
+        Usec campaign_at; /* the present candidacy began */
         Vote votes[RAFT_MEMBERS_MAX];
         uint32_t n_votes;
 

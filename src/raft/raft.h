@@ -224,10 +224,11 @@ extern const char *const raft_fault_names[]; /* by bit number, NULL at the end *
 typedef void (*RaftTraceFn)(void *ctx, const char *line);
 
 typedef struct RaftConfig {
-        uint64_t id;             /* own member id, not 0 */
-        uint64_t seed;           /* of the PRNG for election timeouts */
-        Usec now;                /* time of creation; monotonic clock from here on */
-        Usec election_timeout;   /* randomised in [t, 2t); also the check-quorum period and leader lease */
+        uint64_t id;           /* own member id, not 0 */
+        uint64_t seed;         /* of the PRNG for election timeouts */
+        Usec now;              /* time of creation; monotonic clock from here on */
+        Usec election_timeout; /* randomised in [t, 1.5 t) + one heartbeat; also the check-quorum period and
+                                  leader lease */
         Usec heartbeat_interval; /* below election_timeout */
         bool pre_vote;
         bool check_quorum;

@@ -454,7 +454,7 @@ static void node_crash(Node *n) {
 }
 
 /* State-machine snapshot at what is applied now; the log is dropped up to index. */
-static void node_compact(Cluster *c, Node *n, uint64_t index) {
+static _unused_ void node_compact(Cluster *c, Node *n, uint64_t index) {
         ASSERT_TRUE(index <= n->applied);
         n->saved = (RaftSnapMeta){ .index = n->applied, .conf = n->conf };
         n->saved_hash = n->hash;
