@@ -421,40 +421,66 @@ void sim_disk_detach(SimDisk *d, bool detached) {
         d->cut_at = d->fail_at = 0;
 }
 
-/* A write reaches the medium sector by sector. `*budget` sectors still do in SIM_CUT_PREFIX. */
-static void tear_write(SimDisk *d, Inode *inode, const Change *c, SimDiskCut how, uint64_t *budget, unsigned luck) {
+/* Which of the changes since the last sync a file keeps. A sector is written as it was in memory at some moment, so
+ * it holds the first so many of the writes to it; other sectors may be older or newer. */
+typedef struct Tear {
+        SimDiskCut how;
+        unsigned luck;   /* percent of sectors that are up to date */
+        uint64_t budget; /* SIM_CUT_PREFIX: how many sectors were written before the end */
+        size_t *limits;  /* SIM_CUT_TEAR, by sector: how many changes of the file it has seen */
+        size_t n_limits;
+} Tear;
+
+static void tear_write(Inode *inode, size_t number, Tear *t) {
+        const Change *c = &inode->changes[number];
         for (size_t at = 0; at < c->data.len;) {
-                size_t n = DISK_SECTOR - (size_t) ((c->offset + at) % DISK_SECTOR);
-                n = MIN(n, c->data.len - at);
-                bool keep = how == SIM_CUT_KEEP;
-                if (how == SIM_CUT_TEAR)
-                        keep = rng_below(&d->rng, 100) < luck;
-                else if (how == SIM_CUT_PREFIX && *budget > 0)
-                        keep = (*budget)-- > 0;
+                uint64_t sector = (c->offset + at) / DISK_SECTOR;
+                size_t n = MIN((size_t) ((sector + 1) * DISK_SECTOR - c->offset - at), c->data.len - at);
+                bool keep = t->how == SIM_CUT_KEEP;
+                if (t->how == SIM_CUT_TEAR)
+                        keep = number < t->limits[sector];
+                else if (t->how == SIM_CUT_PREFIX && t->budget > 0)
+                        keep = t->budget-- > 0;
                 if (keep)
                         buf_poke(&inode->durable, c->offset + at, c->data.data + at, n);
                 at += n;
         }
 }
 
-static void tear_file(SimDisk *d, Inode *inode, SimDiskCut how) {
-        uint64_t sectors = 1;
-        for (size_t i = 0; i < inode->n_changes; i++)
-                sectors += inode->changes[i].data.len / DISK_SECTOR + 2;
-        uint64_t budget = rng_below(&d->rng, sectors);
+static void tear_choose(SimDisk *d, const Inode *inode, SimDiskCut how, Tear *t) {
         static const unsigned lucks[] = { 10, 50, 90 };
-        unsigned luck = lucks[rng_below(&d->rng, ELEMENTSOF(lucks))];
+        uint64_t end = 0, sectors = 1;
+        for (size_t i = 0; i < inode->n_changes; i++) {
+                const Change *c = &inode->changes[i];
+                end = MAX(end, c->offset + c->data.len);
+                sectors += c->data.len / DISK_SECTOR + 2;
+        }
+        *t = (Tear){ .how = how, .luck = lucks[rng_below(&d->rng, ELEMENTSOF(lucks))] };
+        t->budget = rng_below(&d->rng, sectors);
+        if (how != SIM_CUT_TEAR)
+                return;
+        t->n_limits = (size_t) (end / DISK_SECTOR + 1);
+        t->limits = xnew(size_t, t->n_limits);
+        for (size_t i = 0; i < t->n_limits; i++)
+                t->limits[i] = rng_below(&d->rng, 100) < t->luck ? SIZE_MAX :
+                                                                   rng_below(&d->rng, inode->n_changes + 1);
+}
+
+static void tear_file(SimDisk *d, Inode *inode, SimDiskCut how) {
+        Tear t;
+        tear_choose(d, inode, how, &t);
         for (size_t i = 0; i < inode->n_changes; i++) {
                 const Change *c = &inode->changes[i];
                 if (c->kind == CHANGE_WRITE) {
-                        tear_write(d, inode, c, how, &budget, luck);
+                        tear_write(inode, i, &t);
                         continue;
                 }
-                bool keep = how == SIM_CUT_KEEP || (how == SIM_CUT_TEAR && rng_below(&d->rng, 100) < luck) ||
-                            (how == SIM_CUT_PREFIX && budget > 0);
+                bool keep = how == SIM_CUT_KEEP || (how == SIM_CUT_TEAR && rng_below(&d->rng, 100) < t.luck) ||
+                            (how == SIM_CUT_PREFIX && t.budget > 0);
                 if (keep)
                         apply_change(&inode->durable, c);
         }
+        free(t.limits);
         forget_changes(inode);
         buf_clear(&inode->now);
         buf_add(&inode->now, inode->durable.data ?: "", inode->durable.len);
