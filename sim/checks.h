@@ -10,6 +10,7 @@
 /* What was applied at an index, by whoever came first. */
 typedef struct Applied {
         uint64_t term, content, state;
+        uint64_t known; /* the term of the node that applied it first: it was committed in that term or before */
 } Applied;
 
 typedef struct Checks {
@@ -22,9 +23,9 @@ typedef struct Checks {
 
 struct Sim;
 void checks_done(Checks *c);
-/* Node `id` applied this. */
+/* Node `id`, in term `now`, applied this. */
 void check_applied(struct Sim *sim, uint64_t id, uint64_t index, uint64_t term, uint64_t content, uint64_t uid,
-                   uint64_t state);
+                   uint64_t state, uint64_t now);
 /* Looks at a node after a step: one leader per term, a new leader has everything that was committed. */
 void check_node(struct Sim *sim, unsigned n);
 /* Compares the logs of all nodes that are up. */

@@ -193,7 +193,8 @@ void node_reap(Sim *sim, unsigned n) {
 static void applied(void *ctx, uint64_t index, uint64_t term, uint64_t content, uint64_t uid, uint64_t state) {
         Node *node = ctx;
         node->sim->report->entries++;
-        check_applied(node->sim, node->id, index, term, content, uid, state);
+        uint64_t now = node->replica ? raft_term(replica_raft(node->replica)) : term;
+        check_applied(node->sim, node->id, index, term, content, uid, state, now);
 }
 
 static int create_log(Sim *sim, Node *node, const WalConfig *config, Wal **ret, Err *err) {
