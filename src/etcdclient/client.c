@@ -59,6 +59,8 @@ int etcd_client_new(const EtcdClientConfig *config, EtcdClient **ret, Err *err) 
         HttpClientConfig http = { .event = config->event,
                                   .tls = config->tls,
                                   .connect_timeout = c->dial_timeout,
+                                  .ping_interval = config->ping_interval,
+                                  .ping_timeout = config->ping_timeout,
                                   .user_agent = "coracle-etcdclient/" CORACLE_VERSION };
         c->http = http_client_new(&http);
         if (!c->http)

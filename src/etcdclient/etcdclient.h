@@ -54,6 +54,7 @@ typedef struct EtcdClientConfig {
         Usec timeout;           /* of each request; 0 = ETCD_CLIENT_TIMEOUT */
         Usec dial_timeout;      /* 0 = ETCD_CLIENT_DIAL_TIMEOUT */
         bool require_leader;    /* watches and keep-alives fail over when their member loses its leader */
+        Usec ping_interval, ping_timeout; /* of silent connections in use; 0 = as http/client.h */
 } EtcdClientConfig;
 
 int etcd_client_new(const EtcdClientConfig *config, EtcdClient **ret, Err *err);
