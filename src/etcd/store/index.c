@@ -46,10 +46,8 @@ void index_done(Index *ix) {
         if (ix->root)
                 node_free(ix->root);
         free(ix->slots);
-        free(ix->hashes);
         ix->root = NULL;
         ix->slots = NULL;
-        ix->hashes = NULL;
         ix->n_slots = ix->used = ix->n_nodes = 0;
 }
 
@@ -57,49 +55,42 @@ void index_done(Index *ix) {
 
 static void table_put(Index *ix, IndexItem *it) {
         size_t mask = ix->n_slots - 1, i = it->hash & mask;
-        while (ix->slots[i])
+        while (ix->slots[i].it)
                 i = (i + 1) & mask;
-        ix->slots[i] = it;
-        ix->hashes[i] = it->hash;
+        ix->slots[i] = (IndexSlot){ it, it->hash };
 }
 
 static void table_resize(Index *ix, size_t n_slots) {
-        IndexItem **old = ix->slots;
-        uint32_t *old_hashes = ix->hashes;
-        size_t n_old = ix->n_slots;
-        ix->slots = xnew0(IndexItem *, n_slots);
-        ix->hashes = xnew0(uint32_t, n_slots);
+        IndexSlot *old = ix->slots;
+        size_t n_old = ix->n_slots, mask = n_slots - 1;
+        ix->slots = xnew0(IndexSlot, n_slots);
         ix->n_slots = n_slots;
-        size_t mask = n_slots - 1;
         for (size_t j = 0; j < n_old; j++) {
-                if (!old[j])
+                if (!old[j].it)
                         continue;
-                size_t i = old_hashes[j] & mask;
-                while (ix->slots[i])
+                size_t i = old[j].hash & mask;
+                while (ix->slots[i].it)
                         i = (i + 1) & mask;
                 ix->slots[i] = old[j];
-                ix->hashes[i] = old_hashes[j];
         }
         free(old);
-        free(old_hashes);
 }
 
 /* Linear probing without graves: what follows the hole moves up when it may. */
 static void table_del(Index *ix, const IndexItem *it) {
         size_t mask = ix->n_slots - 1, i = it->hash & mask;
-        while (ix->slots[i] != it) {
-                assert(ix->slots[i]);
+        while (ix->slots[i].it != it) {
+                assert(ix->slots[i].it);
                 i = (i + 1) & mask;
         }
-        for (size_t j = (i + 1) & mask; ix->slots[j]; j = (j + 1) & mask) {
-                size_t home = ix->hashes[j] & mask;
+        for (size_t j = (i + 1) & mask; ix->slots[j].it; j = (j + 1) & mask) {
+                size_t home = ix->slots[j].hash & mask;
                 if (((j - home) & mask) >= ((j - i) & mask)) {
                         ix->slots[i] = ix->slots[j];
-                        ix->hashes[i] = ix->hashes[j];
                         i = j;
                 }
         }
-        ix->slots[i] = NULL;
+        ix->slots[i] = (IndexSlot){};
 }
 
 IndexItem *index_get(const Index *ix, uint64_t space, Bytes b) {
@@ -107,10 +98,10 @@ IndexItem *index_get(const Index *ix, uint64_t space, Bytes b) {
                 return NULL;
         uint32_t h = hash_of(ix, space, b);
         size_t mask = ix->n_slots - 1;
-        for (size_t i = h & mask; ix->slots[i]; i = (i + 1) & mask) {
-                if (ix->hashes[i] != h)
+        for (size_t i = h & mask; ix->slots[i].it; i = (i + 1) & mask) {
+                if (ix->slots[i].hash != h)
                         continue;
-                IndexItem *it = ix->slots[i];
+                IndexItem *it = ix->slots[i].it;
                 if (it->space == space && it->n == b.n &&
                     memcmp((const char *) it + ix->offset, b.p, b.n) == 0)
                         return it;
@@ -297,8 +288,7 @@ void index_del(Index *ix, IndexItem *it) {
 }
 
 size_t index_memory(const Index *ix) {
-        return ix->n_slots * (sizeof(IndexItem *) + sizeof(uint32_t)) +
-               ix->n_nodes * (sizeof(IndexNode) + 16);
+        return ix->n_slots * sizeof(IndexSlot) + ix->n_nodes * (sizeof(IndexNode) + 16);
 }
 
 void index_seek(const Index *ix, uint64_t space, Bytes b, IndexCursor *c) {

@@ -20,12 +20,17 @@ typedef struct IndexItem {
         uint32_t n;    /* length of the bytes */
 } IndexItem;
 
+/* A place of the table: the hash beside the pointer, so that a probe costs one cache miss. */
+typedef struct IndexSlot {
+        IndexItem *it;
+        uint32_t hash;
+} IndexSlot;
+
 typedef struct IndexNode IndexNode;
 typedef struct Index {
         size_t offset; /* of the bytes in an item */
         uint8_t seed[16];
-        IndexItem **slots;
-        uint32_t *hashes;
+        IndexSlot *slots; /* owned */
         size_t n_slots, used;
         IndexNode *root;
         size_t n_nodes; /* for accounting */

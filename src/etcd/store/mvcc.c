@@ -65,9 +65,9 @@ KeyVal ver_kv(const Ver *v) {
 }
 
 Ver *key_at(Key *k, int64_t rev) {
+        if (key_newest(k)->main <= rev)
+                return k->newest;
         Ver **v = key_vers(k);
-        if (v[k->n - 1]->main <= rev)
-                return v[k->n - 1];
         size_t lo = 0, hi = k->n - 1;
         while (lo < hi) {
                 size_t mid = (lo + hi) / 2;
@@ -96,6 +96,7 @@ static Key *key_get_or_add(Store *s, Bytes b) {
 }
 
 static void key_push(Key *k, Ver *v) {
+        k->newest = v;
         if (k->n == 0 && k->cap == 0) {
                 k->one = v;
                 k->n = 1;

@@ -30,6 +30,7 @@ typedef struct Ver {
 /* A key with all its versions, ascending by (main, sub). Lives until its last version is freed. */
 struct Key {
         IndexItem it;
+        Ver *newest; /* also the last of the versions: saves the common reader a cache miss */
         union {
                 Ver *one;   /* cap == 0 */
                 Ver **many; /* owned; cap > 0 */
@@ -45,7 +46,7 @@ static inline Ver **key_vers(Key *k) {
 }
 static inline Ver *key_newest(Key *k) {
         assert(k->n > 0);
-        return key_vers(k)[k->n - 1];
+        return k->newest;
 }
 static inline Bytes key_bytes(const Key *k) {
         return (Bytes){ k->bytes, k->it.n };

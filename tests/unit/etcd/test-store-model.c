@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "etcd/store/index.h"
 #include "unit/etcd/store-help.h"
 
 #include <stdio.h>
@@ -385,4 +386,53 @@ TEST(damaged_snapshots_are_refused) {
                         store_free(copy);
                 }
         }
+}
+
+/* ---- the index by itself, against a plain array ---- */
+
+typedef struct Thing {
+        IndexItem it;
+        char bytes[8];
+} Thing;
+
+TEST(index_random) {
+        rng_state = 5;
+        const uint8_t seed[16] = { 1 };
+        Index ix;
+        index_init(&ix, offsetof(Thing, bytes), seed);
+        Thing *all = xnew0(Thing, 5000);
+        bool *in = xnew0(bool, 5000);
+        for (size_t i = 0; i < 5000; i++) {
+                all[i].it = (IndexItem){ .space = i / 2500, .n = 4 };
+                snprintf(all[i].bytes, sizeof(all[i].bytes), "%04zu", i % 2500);
+        }
+        for (int round = 0; round < 60000; round++) {
+                unsigned phase = (unsigned) round / 10000; /* grow, shrink, ascending, descending ... */
+                size_t i = phase == 2   ? (size_t) round % 5000
+                           : phase == 3 ? 4999 - (size_t) round % 5000
+                                        : rng(5000);
+                bool add = phase % 2 == 0 ? rng(8) > 0 : rng(8) == 0;
+                if (add && !in[i])
+                        index_add(&ix, &all[i].it);
+                else if (!add && in[i])
+                        index_del(&ix, &all[i].it);
+                in[i] = add;
+                if (round % 1000 == 0)
+                        index_check(&ix);
+                IndexCursor c;
+                size_t from = rng(2500), space = rng(2), want = space * 2500 + from;
+                index_seek(&ix, space, B(all[from].bytes), &c);
+                Thing *got = (Thing *) index_next(&c);
+                while (want < 5000 && !in[want])
+                        want++;
+                ASSERT_TRUE(got == (want < 5000 ? all + want : NULL));
+        }
+        for (size_t i = 0; i < 5000; i++)
+                if (in[i])
+                        index_del(&ix, &all[i].it);
+        ASSERT_EQ(ix.used, 0);
+        ASSERT_EQ(ix.n_nodes, 0);
+        index_done(&ix);
+        free(all);
+        free(in);
 }
