@@ -44,7 +44,7 @@ struct V3Call {
         const V3Wire *wire;
         void *state;      /* the method's own */
         Arena scratch;    /* streams: of the message at hand; unary calls use q->arena */
-        bool in_gateway, ended, got_message;
+        bool ended, got_message;
         bool moving, physical; /* is in the server's list of such calls, or will be */
         LIST_LINK(V3Call) link; /* of calls that wait for something the log does not tell */
 };
@@ -58,6 +58,10 @@ void apiv3_watch_deliver(Watcher *w);
 /* Calls that wait for a change of leadership or for a physical compaction. */
 void apiv3_state_changed(EtcdServer *s);
 void apiv3_compacted(EtcdServer *s);
+
+/* A call that has just come in; NULL when it was refused (and answered) at once. */
+V3Call *v3_call_new(HttpReq *q, EtcdServer *s, const V3Method *m, const V3Wire *wire);
+void v3_call_writable(HttpReq *q);
 
 /* ---- for the methods ---- */
 void v3_reply(V3Call *c, Buf *b);

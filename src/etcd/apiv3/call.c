@@ -161,7 +161,7 @@ static void stream_data(HttpReq *q) {
                 c->method->end(c);
 }
 
-static void stream_writable(HttpReq *q) {
+void v3_call_writable(HttpReq *q) {
         V3Call *c = q->user;
         if (!c->ended && c->method->writable)
                 c->method->writable(c);
@@ -181,6 +181,15 @@ static void unknown_method(HttpReq *q, EtcdServer *s) {
         grpc_finishf(q, GRPC_UNIMPLEMENTED, "unknown service %.*s", n, service);
 }
 
+V3Call *v3_call_new(HttpReq *q, EtcdServer *s, const V3Method *m, const V3Wire *wire) {
+        V3Call *c = arena_new(&q->arena, V3Call, 1);
+        *c = (V3Call){ .server = s, .q = q, .method = m, .wire = wire };
+        q->user = c;
+        q->on_cancel = call_cancelled;
+        q->on_free = call_free;
+        return refuse_now(c) ? NULL : c;
+}
+
 void apiv3_grpc(HttpReq *q, EtcdServer *s) {
         const V3Method *m = v3_methods;
         while (m->path && !streq(m->path, q->path))
@@ -189,12 +198,8 @@ void apiv3_grpc(HttpReq *q, EtcdServer *s) {
                 unknown_method(q, s);
                 return;
         }
-        V3Call *c = arena_new(&q->arena, V3Call, 1);
-        *c = (V3Call){ .server = s, .q = q, .method = m, .wire = &grpc_wire };
-        q->user = c;
-        q->on_cancel = call_cancelled;
-        q->on_free = call_free;
-        if (refuse_now(c))
+        V3Call *c = v3_call_new(q, s, m, &grpc_wire);
+        if (!c)
                 return;
         if (!m->open) {
                 q->on_data = unary_data;
@@ -202,7 +207,7 @@ void apiv3_grpc(HttpReq *q, EtcdServer *s) {
                 return;
         }
         q->on_data = stream_data;
-        q->on_writable = stream_writable;
+        q->on_writable = v3_call_writable;
         m->open(c);
         if (!c->ended && (q->body.len > 0 || q->body_end))
                 stream_data(q);

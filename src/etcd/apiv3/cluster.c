@@ -35,7 +35,7 @@ static GrpcCode result_code(MemberResult r) {
 static void answer_members(V3Call *c, const Member *added) {
         EtcdServer *s = c->server;
         _cleanup_(buf_done) Buf b = {};
-        v3_pack_header(s, store_revision(s->store), &b);
+        v3_pack_header(s, 0, &b); /* no revision: members are no keys */
         if (added) {
                 size_t at = pb_begin(&b, 2);
                 pb_uint(&b, 1, added->id);

@@ -91,7 +91,7 @@ static StoreError op_of(const Etcdserverpb__RequestOp *m, unsigned depth, Arena 
         case _ETCDSERVERPB__REQUEST_OP__REQUEST__CASE_IS_INT_SIZE:
                 break;
         }
-        return STORE_EMPTY_KEY; /* as etcd: an operation without content has no key */
+        return STORE_KEY_NOT_FOUND; /* as etcd says of an operation without content */
 }
 
 static StoreError branch_of(Etcdserverpb__RequestOp **ops, size_t n, unsigned depth, Arena *arena, OpReq **ret,

@@ -62,15 +62,36 @@ void v3_hash_kv(V3Call *c, const void *p, size_t n) {
 
 /* ---- alarms ---- */
 
+static void pack_alarm(Buf *b, uint64_t member, uint32_t alarm) {
+        size_t at = pb_begin(b, 2);
+        pb_uint(b, 1, member);
+        pb_uint(b, 2, alarm);
+        pb_end(b, at);
+}
+
+/* The answer names the alarm that was raised or disarmed, without a header, as etcd's. */
+static void alarm_changed(EtcdWait *w, int error, EtcdResult *res) {
+        V3Call *c = (V3Call *) w;
+        const StoreAlarm *a = c->state;
+        if (error < 0 || !res) {
+                v3_fail_wait(c, error);
+                return;
+        }
+        _cleanup_(buf_done) Buf b = {};
+        pack_alarm(&b, a->member, a->alarm);
+        v3_reply(c, &b);
+}
+
 void v3_alarm(V3Call *c, const void *p, size_t n) {
         const Etcdserverpb__AlarmRequest *m = v3_unpack(c, &etcdserverpb__alarm_request__descriptor, p, n);
         if (!m)
                 return;
         if (m->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__GET) {
                 _cleanup_(buf_done) Buf b = {};
-                v3_pack_result(c->server,
-                               &(ApplyResult){ .kind = CMD_ALARM, .revision = store_revision(c->server->store) }, 0,
-                               &b);
+                size_t n_alarms;
+                const StoreAlarm *a = store_alarms(c->server->store, &n_alarms);
+                for (size_t i = 0; i < n_alarms; i++)
+                        pack_alarm(&b, a[i].member, a[i].alarm);
                 v3_reply(c, &b);
                 return;
         }
@@ -82,13 +103,15 @@ void v3_alarm(V3Call *c, const void *p, size_t n) {
         }
         Command cmd = { .kind = CMD_ALARM,
                         .alarm = { .member = m->memberid, .alarm = (uint32_t) m->alarm, .activate = activate } };
-        v3_propose(c, &cmd);
+        StoreAlarm *a = arena_new(&c->q->arena, StoreAlarm, 1);
+        *a = (StoreAlarm){ .member = m->memberid, .alarm = (uint32_t) m->alarm };
+        c->state = a;
+        etcd_propose(c->server, &c->wait, &cmd, alarm_changed);
 }
 
 /* Our store needs no defragmentation: what compaction drops is free at once. */
 void v3_defragment(V3Call *c, const void *p, size_t n) {
         _cleanup_(buf_done) Buf b = {};
-        v3_pack_header(c->server, store_revision(c->server->store), &b);
         v3_reply(c, &b);
 }
 
@@ -170,11 +193,13 @@ void v3_health(V3Call *c, const void *p, size_t n) {
 /* ---- Auth: not built; what is true without it is answered ---- */
 
 void v3_auth_status(V3Call *c, const void *p, size_t n) {
-        v3_defragment(c, p, n); /* a header alone says: not enabled */
+        _cleanup_(buf_done) Buf b = {};
+        v3_pack_header(c->server, store_revision(c->server->store), &b); /* a header alone says: not enabled */
+        v3_reply(c, &b);
 }
 
 void v3_auth_disable(V3Call *c, const void *p, size_t n) {
-        v3_defragment(c, p, n);
+        v3_auth_status(c, p, n);
 }
 
 void v3_authenticate(V3Call *c, const void *p, size_t n) {

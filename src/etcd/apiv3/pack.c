@@ -137,17 +137,6 @@ void v3_pack_txn(const EtcdServer *s, const TxnResult *r, int64_t revision, Buf 
         pack_txn_body(r, b);
 }
 
-static void pack_alarms(const EtcdServer *s, Buf *b) {
-        size_t n;
-        const StoreAlarm *a = store_alarms(s->store, &n);
-        for (size_t i = 0; i < n; i++) {
-                size_t at = pb_begin(b, 2);
-                pb_uint(b, 1, a[i].member);
-                pb_uint(b, 2, a[i].alarm);
-                pb_end(b, at);
-        }
-}
-
 void v3_pack_result(const EtcdServer *s, const ApplyResult *r, uint64_t term, Buf *b) {
         if (r->error != STORE_OK)
                 return;
@@ -168,8 +157,6 @@ void v3_pack_result(const EtcdServer *s, const ApplyResult *r, uint64_t term, Bu
                 pb_int(b, 3, r->grant.ttl);
                 break;
         case CMD_ALARM:
-                pack_alarms(s, b);
-                break;
         case CMD_NOOP:
         case CMD_COMPACT:
         case CMD_LEASE_REVOKE:

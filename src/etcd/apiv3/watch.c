@@ -89,7 +89,7 @@ static StreamWatch *watch_drop(StreamWatch *w) {
 
 static void send_cancelled(WatchStream *st, int64_t id, int64_t compact_revision, const char *reason) {
         _cleanup_(buf_done) Buf b = {};
-        add_head(st, store_revision(st->call->server->store), id, &b);
+        add_head(st, compact_revision ? 0 : store_revision(st->call->server->store), id, &b);
         pb_uint(&b, 4, 1);
         pb_int(&b, 5, compact_revision);
         pb_text(&b, 6, strempty(reason));
@@ -295,10 +295,8 @@ static void stream_done(WatchStream *st) {
         st->timer = sd_event_source_disable_unref(st->timer);
 }
 
+/* The client has nothing more to ask; its watches go on, as in etcd, until it goes away. */
 void v3_watch_end(V3Call *c) {
-        stream_done(c->state);
-        c->ended = true;
-        c->wire->finish(c);
 }
 
 void v3_watch_cancel(V3Call *c) {
