@@ -182,9 +182,9 @@ class Node:
         self.process.wait(60)
         self.process = None
 
-    def sh(self, command, check=True, timeout=60):
+    def sh(self, command, check=True, timeout=60, **kw):
         return run("nsenter", "-t", str(self.leader()), "-m", "-u", "-i", "-n", "-p", "--", "/bin/sh", "-c", command,
-                   check=check, timeout=timeout).strip()
+                   check=check, timeout=timeout, **kw).strip()
 
     def ready(self):
         return self.api("GET", "machines")[0] == 200
