@@ -19,7 +19,7 @@ import uuid
 SOURCE = os.environ.get("TEST_SOURCE_DIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BUILD = os.environ.get("TEST_BUILD_DIR") or os.path.join(SOURCE, "build/debug")
 TREES = [os.environ.get("FLEET_TEST_TREE", ""), "/var/lib/coracle-clusters/tree", "/var/lib/coracle/tree"]
-PORT = 49153
+PORT = 49153  # FLEET_TEST_ETCD chooses another etcd than the stock one
 FLEETCTL = os.path.join(BUILD, "programs/fleetctl")
 FLEETD = os.path.join(BUILD, "programs/fleetd")
 count = failures = 0
@@ -177,6 +177,9 @@ class Node:
         self.process.wait()
         self.process = None
 
+    def link(self, state):
+        run("ip", "link", "set", f"{self.cluster.tag}{self.number}", state)
+
     def poweroff(self):
         os.kill(self.leader(), signal.SIGRTMIN + 4)
         self.process.wait(60)
@@ -310,10 +313,15 @@ class Cluster:
         if not hasattr(self, "peer"):
             self.peer = peer
         self.etcd = subprocess.Popen(
-            ["etcd", "--data-dir", self.dir + "/etcd", "--listen-client-urls", self.etcd_url, "--advertise-client-urls",
+            [os.environ.get("FLEET_TEST_ETCD", "etcd"), "--data-dir", self.dir + "/etcd", "--listen-client-urls", self.etcd_url, "--advertise-client-urls",
              self.etcd_url, "--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer,
              "--initial-cluster", f"default={self.peer}"], stdout=log, stderr=log,
             preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL))
+
+    def compact(self):
+        env = dict(os.environ, ETCDCTL_API="3")
+        out = run("etcdctl", "--endpoints", self.etcd_url, "get", "x", "-w", "json", env=env)
+        run("etcdctl", "--endpoints", self.etcd_url, "compact", str(json.loads(out)["header"]["revision"]), env=env)
 
     def stop_etcd(self):
         self.etcd.kill()
