@@ -46,7 +46,10 @@ bool api_result_ok(ApiOp *op, const EtcdResult *r) {
         op->call = NULL;
         if (r->error >= 0)
                 return true;
-        api_unreachable(op->q);
+        if (r->error == -EREMOTE && r->code != GRPC_UNAVAILABLE && r->code != GRPC_DEADLINE_EXCEEDED)
+                api_error(op->q, 500, r->message); /* etcd was reached and said no: out of space, no permission */
+        else
+                api_unreachable(op->q);
         return false;
 }
 

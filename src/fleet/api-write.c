@@ -62,6 +62,10 @@ static int options_survive(const UnitFile *u, Err *err) {
         return 0;
 }
 
+static bool has_nul(const json_t *v) {
+        return json_is_string(v) && strlen(json_string_value(v)) != json_string_length(v);
+}
+
 static int read_options(const json_t *body, UnitFile *ret, Err *err) {
         const json_t *list = json_object_get(body, "options");
         size_t i;
@@ -78,7 +82,7 @@ static int read_options(const json_t *body, UnitFile *ret, Err *err) {
                 const char *v[3];
                 for (size_t k = 0; k < 3; k++) {
                         const json_t *f = json_object_get(o, keys[k]);
-                        if (!json_is_object(o) || (f && !json_is_string(f) && !json_is_null(f)))
+                        if (!json_is_object(o) || (f && !json_is_string(f) && !json_is_null(f)) || has_nul(f))
                                 return err_set(err, -EINVAL, "unable to decode body: option %zu is malformed", i);
                         v[k] = strempty(json_string_value(f));
                 }
@@ -113,7 +117,7 @@ static bool read_unit_body(ApiOp *op) {
                 return false;
         }
         const char *name = ji_str(body, "name");
-        if (!isempty(name) && !streq(name, op->name)) {
+        if (has_nul(json_object_get(body, "name")) || (!isempty(name) && !streq(name, op->name))) {
                 errorf(q, 400, "name in URL \"%s\" differs from unit name in request body \"%s\"", op->name, name);
                 return false;
         }
@@ -149,6 +153,13 @@ static bool valid_options(ApiOp *op, bool *ret_global) {
 static void on_put(const EtcdResult *r, void *user) {
         ApiOp *op = user;
 
+        bool too_large = r->code == GRPC_INVALID_ARGUMENT ||
+                         (r->code == GRPC_RESOURCE_EXHAUSTED && strstr(r->message, "larger than max"));
+        if (r->error == -EREMOTE && too_large) {
+                op->call = NULL;
+                api_error(op->q, 400, r->message);
+                return;
+        }
         if (!api_result_ok(op, r))
                 return;
         if (r->txn->succeeded)

@@ -27,7 +27,7 @@ struct Engine {
         Map jobs;     /* name to JobRecord, owned: what the registry has */
         Map machines; /* id to MachineRecord, owned */
         Map overlays; /* id to Metadata, owned: set through the API; "" = removed, kept under a null value */
-        bool loaded, again;
+        bool loaded, again, jobs_changed;
         EtcdCall *load;
         RegistryFetch *fetch;
         EtcdWatch *watch;

@@ -71,6 +71,7 @@ void lead_fetch(Engine *e) {
 
         if (e->fetch)
                 return;
+        e->jobs_changed = false;
         for (MapIter i = {}; map_next(&e->jobs, &i);) {
                 const JobRecord *j = i.value;
                 if (!registry_unit_known(e->registry, j->hash))
@@ -161,31 +162,37 @@ static void take_machine_key(Engine *e, const char *rest, const Etcdserverpb__Ke
 
 /* ---- reading and watching ---- */
 
-/* kv NULL = the key is gone. False when a job's content has to be read. */
+/* kv NULL = the key is gone. True when there may be something to decide. */
 static bool take_key(Engine *e, const ProtobufCBinaryData *key, const Etcdserverpb__KeyValue *kv) {
         _cleanup_free_ char *job = registry_strip(e->registry, key, "job/");
-        if (job)
-                return lead_set_job(e, job, kv);
+        if (job) {
+                (void) lead_set_job(e, job, kv);
+                e->jobs_changed = true;
+                return true;
+        }
         _cleanup_free_ char *machine = registry_strip(e->registry, key, "machines/");
         if (machine) {
                 take_machine_key(e, machine, kv);
                 return true;
         }
         _cleanup_free_ char *state = registry_strip(e->registry, key, "state/"), *id = NULL, *name = NULL;
-        if (state && registry_split(state, &id, &name))
-                plan_set_holder(&e->plan, name, id, kv != NULL);
-        return true;
+        return state && registry_split(state, &id, &name) && plan_set_holder(&e->plan, name, id, kv != NULL);
 }
 
 static void on_events(EtcdWatch *w, Etcdserverpb__Event *const *events, size_t n, int64_t revision, void *user) {
         Engine *e = user;
 
+        bool relevant = false;
+
         registry_contact(e->registry, now_monotonic());
         for (size_t i = 0; i < n; i++) {
                 bool put = events[i]->type == ETCDSERVERPB__EVENT__TYPE__PUT;
-                (void) take_key(e, &events[i]->kv->key, put ? events[i]->kv : NULL);
+                relevant = take_key(e, &events[i]->kv->key, put ? events[i]->kv : NULL) || relevant;
         }
-        lead_fetch(e);
+        if (e->jobs_changed)
+                lead_fetch(e);
+        else if (relevant && e->loaded)
+                lead_soon(e);
 }
 
 static void on_compacted(EtcdWatch *w, int64_t revision, void *user) {

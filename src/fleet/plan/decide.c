@@ -103,40 +103,25 @@ static char *refusal(const PlanMachine *m, const PlanUnit *u) {
 
 /* ---- decisions ---- */
 
-/* Off one machine and onto another in the same round is one decision, so that it becomes one transaction. */
-static PlanDecision *open_decision(PlanDecisions *d, const PlanUnit *u) {
-        for (size_t i = d->n; i-- > 0 && !u->machine;)
-                if (!d->list[i].to && streq(d->list[i].unit, u->name))
-                        return &d->list[i];
-        return NULL;
-}
-
-static void record(PlanDecisions *d, PlanUnit *u, const char *to, const char *why) {
-        PlanDecision *open = open_decision(d, u);
-        if (open) {
-                open->to = xstrdup(to);
-                u->machine = xstrdup(to);
-                return;
-        }
-        GROW(d->list, d->cap, d->n + 1);
-        d->list[d->n++] = (PlanDecision){ .unit = xstrdup(u->name),
-                                          .from = u->machine ? xstrdup(u->machine) : NULL,
-                                          .to = to ? xstrdup(to) : NULL,
-                                          .why = xstrdup(why) };
+static void assign(PlanUnit *u, const char *to, const char *why) {
         free(u->machine);
         u->machine = to ? xstrdup(to) : NULL;
+        if (to && u->why)
+                return; /* a move is told by what made it leave */
+        free(u->why);
+        u->why = xstrdup(why);
 }
 
-static void unschedule(Plan *p, PlanUnit *u, const char *why, PlanDecisions *d) {
+static void unschedule(Plan *p, PlanUnit *u, const char *why) {
         PlanMachine *m = plan_machine(p, u->machine);
         if (m)
                 here_drop(m, u);
-        record(d, u, NULL, why);
+        assign(u, NULL, why);
 }
 
 /* Takes every unit off a machine where it may not (or no longer wants to) be. One that is taken off may be the
  * peer of another, hence again until nothing changes. */
-static bool release_round(Plan *p, bool settled, PlanDecisions *d) {
+static bool release_round(Plan *p, bool settled) {
         bool changed = false;
 
         for (size_t i = 0; i < p->n_units; i++) {
@@ -156,7 +141,7 @@ static bool release_round(Plan *p, bool settled, PlanDecisions *d) {
                 }
                 if (!why)
                         continue;
-                unschedule(p, u, why, d);
+                unschedule(p, u, why);
                 changed = true;
         }
         return changed;
@@ -206,19 +191,19 @@ static PlanMachine *choose(Plan *p, PlanMachine **sorted, const PlanUnit *u) {
         return best;
 }
 
-static void place(Plan *p, PlanMachine *m, PlanUnit *u, PlanDecisions *d) {
+static void place(Plan *p, PlanMachine *m, PlanUnit *u) {
         for (size_t i = m->n_here; i-- > 0;) {
                 PlanUnit *b = m->here[i];
                 if (!b->req.global && supersedes(u, b)) {
                         _cleanup_free_ char *why = xasprintf("%s replaces it", u->name);
-                        unschedule(p, b, why, d);
+                        unschedule(p, b, why);
                 }
         }
         here_add(m, u);
-        record(d, u, m->id, "least loaded of the machines that may run it");
+        assign(u, m->id, "least loaded of the machines that may run it");
 }
 
-static bool place_round(Plan *p, PlanDecisions *d) {
+static bool place_round(Plan *p) {
         bool changed = false;
         PlanMachine **sorted = xnew(PlanMachine *, p->n_machines + 1);
 
@@ -232,7 +217,7 @@ static bool place_round(Plan *p, PlanDecisions *d) {
                 PlanMachine *m = choose(p, sorted, u);
                 if (!m)
                         continue;
-                place(p, m, u, d);
+                place(p, m, u);
                 changed = true;
         }
         free(sorted);
@@ -242,16 +227,38 @@ static bool place_round(Plan *p, PlanDecisions *d) {
 /* Bounds the fixed point: units that replace in a circle of three could chase each other for ever. */
 #define ROUNDS_MAX 16
 
+/* One decision for each unit that is elsewhere than before, whatever way it took to get there. */
+static void tell(Plan *p, char **before, PlanDecisions *d) {
+        for (size_t i = 0; i < p->n_units; i++) {
+                PlanUnit *u = p->units[i];
+                if (streq_ptr(u->machine, before[i]))
+                        continue;
+                GROW(d->list, d->cap, d->n + 1);
+                d->list[d->n++] = (PlanDecision){ .unit = xstrdup(u->name),
+                                                  .from = TAKE_PTR(before[i]),
+                                                  .to = u->machine ? xstrdup(u->machine) : NULL,
+                                                  .why = xstrdup(u->why) };
+        }
+}
+
 void plan_decide(Plan *p, bool settled, PlanDecisions *ret) {
         assert(p && ret);
+        _cleanup_free_ char **before = xnew(char *, p->n_units + 1);
         bool changed = true;
 
+        for (size_t i = 0; i < p->n_units; i++) {
+                before[i] = p->units[i]->machine ? xstrdup(p->units[i]->machine) : NULL;
+                p->units[i]->why = xfree(p->units[i]->why);
+        }
         fill_machines(p);
-        for (int i = 0; changed && i < ROUNDS_MAX; i++)
-                changed = release_round(p, settled, ret);
-        changed = p->n_machines > 0;
-        for (int i = 0; changed && i < ROUNDS_MAX; i++)
-                changed = place_round(p, ret);
+        for (int i = 0; changed && i < ROUNDS_MAX; i++) {
+                while (release_round(p, settled))
+                        ;
+                changed = place_round(p);
+        }
+        tell(p, before, ret);
+        for (size_t i = 0; i < p->n_units; i++)
+                free(before[i]);
 }
 
 char *plan_explain(Plan *p, const char *name, bool *ret_waiting) {

@@ -21,6 +21,7 @@ static void unit_free(PlanUnit *u) {
         free(u->name);
         free(u->hash);
         free(u->machine);
+        free(u->why);
         strv_free(u->holders);
         xfleet_done(&u->req);
         free(u);
@@ -146,11 +147,12 @@ void plan_drop_unit(Plan *p, const char *name) {
         unit_forget(p, name);
 }
 
-void plan_set_holder(Plan *p, const char *name, const char *machine, bool holds) {
+bool plan_set_holder(Plan *p, const char *name, const char *machine, bool holds) {
         PlanUnit *u = holds ? unit_obtain(p, name) : plan_unit(p, name);
         char **keep = NULL;
-        if (!u)
-                return;
+
+        if (!u || strv_contains(u->holders, machine) == holds)
+                return false;
         STRV_FOREACH(h, u->holders)
                 if (!streq(*h, machine))
                         strv_add(&keep, *h);
@@ -158,7 +160,9 @@ void plan_set_holder(Plan *p, const char *name, const char *machine, bool holds)
                 strv_add(&keep, machine);
         strv_free(u->holders);
         u->holders = keep;
+        bool waits = !holds && u->hash && !u->machine && u->target != UNIT_INACTIVE;
         unit_forget(p, name);
+        return waits;
 }
 
 void plan_set_machine(Plan *p, const char *id, const Metadata *metadata) {
@@ -188,5 +192,5 @@ void plan_drop_machine(Plan *p, const char *id) {
         memmove(p->machines + at, p->machines + at + 1, (p->n_machines - at) * sizeof(*p->machines));
         for (size_t i = p->n_units; i-- > 0;)
                 if (strv_contains(p->units[i]->holders, copy))
-                        plan_set_holder(p, p->units[i]->name, copy, false);
+                        (void) plan_set_holder(p, p->units[i]->name, copy, false);
 }

@@ -37,6 +37,7 @@ typedef struct PlanUnit {
         UnitState target;
         char *machine;   /* owned; NULL = unscheduled, always NULL for Global */
         char **holders;  /* owned strv: machines that report a state for it */
+        char *why;       /* owned; of the change of machine in this round */
 } PlanUnit;
 
 typedef struct PlanMachine {
@@ -75,7 +76,8 @@ PlanUnit *plan_unit(const Plan *p, const char *name);
 void plan_set_machine(Plan *p, const char *id, const Metadata *metadata);
 void plan_drop_machine(Plan *p, const char *id); /* and its holders' entries */
 PlanMachine *plan_machine(const Plan *p, const char *id);
-void plan_set_holder(Plan *p, const char *unit, const char *machine, bool holds);
+/* True when this may change what plan_decide() finds: a unit that waits for its old copy has lost it. */
+bool plan_set_holder(Plan *p, const char *unit, const char *machine, bool holds);
 
 /* One round: decisions are appended to *ret in the order they are to be carried out, and already applied to the
  * plan itself. A decision that the registry refuses is put right by a later plan_set_unit(). */
