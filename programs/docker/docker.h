@@ -19,10 +19,15 @@
 #include "base/str.h"
 
 /* The installed `docker` is linked statically, so that a container starts before a dynamic linker has read forty
- * libraries. Pulling (curl) and systemd scopes (sd-bus) cannot be had that way: these symbols are weak, absent in
- * the static program, which then calls its dynamic twin `coracle-docker`, built from the same sources. */
-#pragma weak image_pull
-#pragma weak scope_start
+ * libraries. Pulling (curl) and systemd scopes (sd-bus) cannot be had that way: the static program (DOCKER_STATIC)
+ * leaves them out and calls its dynamic twin `coracle-docker`, built from the same sources. */
+#ifdef DOCKER_STATIC
+#        pragma weak image_pull
+#        pragma weak scope_start
+#        define DOCKER_HAS_TWIN true
+#else
+#        define DOCKER_HAS_TWIN false
+#endif
 #define DOCKER_TWIN "coracle-docker"
 /* The twin's path beside this program; owned. */
 char *docker_twin(void);

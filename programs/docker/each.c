@@ -29,7 +29,7 @@ int for_each_name(char *const *names, int (*fn)(Store *, const char *, void *, E
 }
 
 int leave_unit(const char *id, pid_t pid, Err *err) {
-        if (scope_start)
+        if (!DOCKER_HAS_TWIN)
                 return scope_start(id, pid, err);
         _cleanup_free_ char *twin = docker_twin();
         return scope_start_by(twin, id, pid, err);

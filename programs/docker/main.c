@@ -238,14 +238,14 @@ int main(int argc, char **argv) {
         while (rest[n])
                 n++;
         resolve_group(&n, &args);
-        if (scope_start && streq(args[0], "__scope") && n == 3)
+        if (!DOCKER_HAS_TWIN && streq(args[0], "__scope") && n == 3)
                 return run_scope(args[1], args[2]);
         const DockerVerb *v = docker_verb(args[0]);
         if (!v) {
                 fprintf(stderr, "docker: '%s' is not a docker command.\nSee 'docker --help'\n", args[0]);
                 return 1;
         }
-        if (v->run == cmd_pull && !image_pull) {
+        if (v->run == cmd_pull && DOCKER_HAS_TWIN) {
                 hand_over(argv);
                 return 125;
         }

@@ -380,7 +380,7 @@ static int pull_by_twin(const char *reference, Err *err) {
 }
 
 static int pull(ImageStore *images, const char *reference, Err *err) {
-        if (!image_pull)
+        if (DOCKER_HAS_TWIN)
                 return pull_by_twin(reference, err);
         _cleanup_(image_progress_freep) ImageProgress *progress = image_progress_new(STDERR_FILENO);
         PullOptions options = { .event = image_progress_event, .userdata = progress };

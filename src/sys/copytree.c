@@ -49,8 +49,8 @@ static void copy_xattrs(int from, int to) {
 }
 
 /* Owner before mode, because chown clears set-id bits. */
-static int copy_attributes(int fd, const struct stat *st) {
-        if (fchown(fd, st->st_uid, st->st_gid) < 0 || fchmod(fd, st->st_mode & 07777) < 0)
+static int copy_attributes(int fd, const struct stat *st, CopyFlags flags) {
+        if (((flags & COPY_OWNER) && fchown(fd, st->st_uid, st->st_gid) < 0) || fchmod(fd, st->st_mode & 07777) < 0)
                 return -errno;
         struct timespec times[2] = { st->st_atim, st->st_mtim };
         return futimens(fd, times) < 0 ? -errno : 0;
@@ -77,10 +77,12 @@ static int copy_bytes(int from, int to) {
         }
 }
 
-static int copy_file(int from, const char *name, int to, const char *to_name, const struct stat *st) {
-        _cleanup_close_ int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (in < 0)
+int copy_tree_file(int in, int to, const char *to_name, CopyFlags flags) {
+        struct stat st;
+        if (fstat(in, &st) < 0)
                 return -errno;
+        if (!S_ISREG(st.st_mode))
+                return -EINVAL;
         if (unlinkat(to, to_name, 0) < 0 && errno != ENOENT)
                 return -errno;
         _cleanup_close_ int out = openat(to, to_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -89,12 +91,18 @@ static int copy_file(int from, const char *name, int to, const char *to_name, co
         int r = copy_bytes(in, out);
         if (r < 0)
                 return r;
-        r = copy_attributes(out, st);
+        r = copy_attributes(out, &st, flags);
         copy_xattrs(in, out);
         return r;
 }
 
-static int copy_link(int from, const char *name, int to, const char *to_name, const struct stat *st) {
+static int copy_file(int from, const char *name, int to, const char *to_name, CopyFlags flags) {
+        _cleanup_close_ int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        return in < 0 ? -errno : copy_tree_file(in, to, to_name, flags);
+}
+
+static int copy_link(int from, const char *name, int to, const char *to_name, const struct stat *st,
+                     CopyFlags flags) {
         char target[4097];
         ssize_t n = readlinkat(from, name, target, sizeof(target) - 1);
         if (n < 0)
@@ -104,12 +112,13 @@ static int copy_link(int from, const char *name, int to, const char *to_name, co
                 return -errno;
         if (symlinkat(target, to, to_name) < 0)
                 return -errno;
-        return fchownat(to, to_name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+        bool own = flags & COPY_OWNER;
+        return own && fchownat(to, to_name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static int copy_entry(int from, const char *name, int to, const char *to_name, unsigned depth);
+static int copy_entry(int from, const char *name, int to, const char *to_name, CopyFlags flags, unsigned depth);
 
-static int copy_content(int from, int to, unsigned depth) {
+static int copy_content(int from, int to, CopyFlags flags, unsigned depth) {
         if (depth > DEPTH_MAX)
                 return -ELOOP;
         DIR *d = open_dir_of(from);
@@ -118,24 +127,24 @@ static int copy_content(int from, int to, unsigned depth) {
         int r = 0;
         for (struct dirent *e; r >= 0 && (e = readdir(d));)
                 if (!is_dots(e->d_name))
-                        r = copy_entry(dirfd(d), e->d_name, to, e->d_name, depth);
+                        r = copy_entry(dirfd(d), e->d_name, to, e->d_name, flags, depth);
         struct stat st;
         if (r >= 0)
-                r = fstat(dirfd(d), &st) < 0 ? -errno : copy_attributes(to, &st);
+                r = fstat(dirfd(d), &st) < 0 ? -errno : copy_attributes(to, &st, flags);
         if (r >= 0)
                 copy_xattrs(dirfd(d), to);
         (void) closedir(d);
         return r;
 }
 
-static int copy_entry(int from, const char *name, int to, const char *to_name, unsigned depth) {
+static int copy_entry(int from, const char *name, int to, const char *to_name, CopyFlags flags, unsigned depth) {
         struct stat st;
         if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
         if (S_ISREG(st.st_mode))
-                return copy_file(from, name, to, to_name, &st);
+                return copy_file(from, name, to, to_name, flags);
         if (S_ISLNK(st.st_mode))
-                return copy_link(from, name, to, to_name, &st);
+                return copy_link(from, name, to, to_name, &st, flags);
         if (S_ISDIR(st.st_mode)) {
                 if (mkdirat(to, to_name, 0700) < 0 && errno != EEXIST)
                         return -errno;
@@ -145,21 +154,19 @@ static int copy_entry(int from, const char *name, int to, const char *to_name, u
                 _cleanup_close_ int out = openat(to, to_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
                 if (out < 0)
                         return -errno;
-                return copy_content(in, out, depth + 1);
+                return copy_content(in, out, flags, depth + 1);
         }
-        if (S_ISSOCK(st.st_mode))
-                return 0; /* nobody listens behind a copy */
+        if (!S_ISFIFO(st.st_mode))
+                return 0; /* nobody listens behind a copied socket; devices are not for copying */
         if (unlinkat(to, to_name, 0) < 0 && errno != ENOENT)
                 return -errno;
-        if (mknodat(to, to_name, st.st_mode, st.st_rdev) < 0)
-                return -errno;
-        return fchownat(to, to_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+        return mknodat(to, to_name, st.st_mode, 0) < 0 ? -errno : 0;
 }
 
-int copy_tree_content(int from, int to) {
-        return copy_content(from, to, 0);
+int copy_tree_content(int from, int to, CopyFlags flags) {
+        return copy_content(from, to, flags, 0);
 }
 
-int copy_tree_entry(int from, const char *name, int to, const char *to_name) {
-        return copy_entry(from, name, to, to_name, 0);
+int copy_tree_entry(int from, const char *name, int to, const char *to_name, CopyFlags flags) {
+        return copy_entry(from, name, to, to_name, flags, 0);
 }

@@ -70,5 +70,8 @@ int launch_open_volumes(Launch *l, Err *err);
 void launch_done(Launch *l);
 /* In the child: mounts everything and makes it the root. */
 int rootfs_enter(const Launch *l, Err *err);
+/* The file system of a container that does not run (its lock is the caller's), mounted in the caller's own,
+ * private mount namespace: a descriptor of its root. */
+int rootfs_open_stopped(const Launch *l, int *ret, Err *err);
 /* In the child: the whole of its life before the program. */
 _noreturn_ void launch_child(const Launch *l, int sync);

@@ -373,7 +373,7 @@ static int fill_volume(const MountSpec *m, int root, Err *err) {
         _cleanup_close_ int to = open(m->source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (from < 0 || to < 0 || !dir_is_empty(to))
                 return 0;
-        int r = copy_tree_content(from, to);
+        int r = copy_tree_content(from, to, COPY_OWNER);
         return r < 0 ? err_errno(err, r, "cannot fill the volume %s from the image", m->name) : 0;
 }
 
@@ -497,6 +497,20 @@ static int populate(const Launch *l, int root, Err *err) {
                 return r;
         _cleanup_close_ int mark = mkfile_in_root(root, "/.dockerenv", 0755);
         return 0;
+}
+
+int rootfs_open_stopped(const Launch *l, int *ret, Err *err) {
+        _cleanup_free_ char *where = path_join(l->root, "mnt");
+        int r = mount_root(l, where, err);
+        if (r < 0)
+                return r;
+        _cleanup_close_ int root = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+                return err_errno(err, -errno, "cannot open the container's root");
+        r = mount_volumes(l, root, err);
+        if (r >= 0)
+                *ret = TAKE_FD(root);
+        return r;
 }
 
 int rootfs_enter(const Launch *l, Err *err) {
