@@ -94,8 +94,8 @@ static void add_link_ports(const Container *target, const char *prefix, char ***
 /* `link` is "/target:/me/alias", as the API has it. */
 static int add_link(Store *s, const ContainerSpec *spec, const char *link, Buf *hosts, char ***env, Err *err) {
         const char *colon = strchr(link, ':');
-        const char *alias = path_base(link);
-        _cleanup_free_ char *name = xstrndup(link, (size_t) (colon ? colon - link : 0));
+        const char *alias = path_base(colon ? colon + 1 : link);
+        _cleanup_free_ char *name = colon ? xstrndup(link, (size_t) (colon - link)) : xstrdup(link);
         _cleanup_(container_freep) Container *target = NULL;
         int r = container_get(s, name, &target, err);
         if (r < 0)
