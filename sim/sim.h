@@ -52,6 +52,7 @@ typedef struct Swarm {
         Usec latency, jitter;
         uint32_t loss, duplicate;
         bool partitions, one_way, clogs, crashes, disk_cuts, pauses, clock_jumps, clock_drift, membership, transfers;
+        bool pre_vote, check_quorum;
         bool slow_disks, disk_errors, hunts;
         Usec sync_latency;
         uint32_t enospc, eio;

@@ -144,6 +144,8 @@ static void finish_persist(Raft *r, RaftPersist *p) {
         if (hard)
                 r->seq_hs = seq;
         *p = (RaftPersist){ .seq = seq, .must_sync = true, .hs = r->hs, .truncate_from = r->truncate_from };
+        if (HAS_FAULT(r, VOTE_NOT_SAVED))
+                p->hs.vote = 0;
         if (r->snap_pending)
                 p->snapshot = &r->snap;
         if (r->written < last) {

@@ -208,7 +208,7 @@ int raft_conf_decode(Rd *rd, RaftConf *ret); /* sorted, unique, bounded; or -EBA
 typedef enum RaftFault {
         RAFT_FAULT_COMMIT_OLD_TERM = 1 << 0,  /* commits entries of earlier terms by counting replicas */
         RAFT_FAULT_NO_NOOP = 1 << 1,          /* no empty entry on election, and reads do not wait for one */
-        RAFT_FAULT_VOTE_NOT_SAVED = 1 << 2,   /* vote answers leave before the hard state is saved */
+        RAFT_FAULT_VOTE_NOT_SAVED = 1 << 2,   /* votes do not wait for the disk, and never reach it */
         RAFT_FAULT_READ_UNCONFIRMED = 1 << 3, /* ReadIndex answered without asking a quorum */
         RAFT_FAULT_NO_LOG_MATCHING = 1 << 4,  /* follower appends without checking the preceding entry */
         RAFT_FAULT_COUNT_SELF_EARLY = 1 << 5, /* leader counts its own entries before they are durable */
