@@ -192,7 +192,7 @@ static void print_bytes(const ProtobufCBinaryData *b) {
                 for (size_t i = 0; i < b->len; i++)
                         printf("\\x%02x", b->data[i]);
         else
-                (void) fwrite(b->data, 1, b->len, stdout);
+                (void) fwrite(b->len > 0 ? (const char *) b->data : "", 1, b->len, stdout);
         putchar('\n');
 }
 

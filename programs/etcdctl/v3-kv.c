@@ -73,14 +73,14 @@ static void make_range(const char *what, int argc, char **argv, ProtobufCBinaryD
         if (arg_prefix && arg_from_key)
                 ctl_die(CTL_BAD_ARGS,
                         "`--prefix` and `--from-key` cannot be set at the same time, choose one");
-        if (argc < 1 || argc > 2)
+        if (argc < 1 || (argc > 2 && !streq(what, "get"))) /* get takes no notice of more */
                 ctl_die(CTL_BAD_ARGS,
                         "%s command needs one argument as key and an optional argument as range_end", what);
-        if (argc == 2 && (arg_prefix || arg_from_key))
+        if (argc >= 2 && (arg_prefix || arg_from_key))
                 ctl_die(CTL_BAD_ARGS, "too many arguments, only accept one argument when `--prefix` or "
                                       "`--from-key` is set");
         *ret_key = ctl_bytes(argv[0]);
-        if (argc == 2)
+        if (argc >= 2)
                 *ret_end = ctl_bytes(argv[1]);
         if (!arg_prefix && !arg_from_key)
                 return;
