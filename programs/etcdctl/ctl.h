@@ -3,7 +3,7 @@
 
 /* etcdctl, both API modes. v3.c has the flags, the verb table and the connection; each v3-*.c a family of
  * verbs; print.c the four output forms; v2.c and v2-keys.c the mode of ETCDCTL_API=2. Texts and exit codes
- * are those of etcdctl 3.4.23 (API 3) and 2.3.8 (API 2), recorded in tests/data/etcdctl-*.txt. */
+ * are those of etcdctl 3.4.23 (API 3) and 2.3.8 (API 2), recorded in tests/data/golden/etcdctl-*.txt. */
 
 #include "base/alloc.h"
 #include "base/buf.h"
