@@ -4,6 +4,7 @@
 PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+SIM_SEEDS ?= 20000
 
 all: build/.packages ## build the optimised programs into build/bin/
 	@tools/build release
@@ -37,6 +38,8 @@ format: ## lay out the code as the house does (clang-format 14)
 
 test-long: layer debug ## long simulations and fuzzing (hours can be given: FUZZ_SECONDS=3600)
 	@tools/packages nodes tests
+	@build/debug/sim/sim --file sim/seeds.txt --from 100000 --count $(SIM_SEEDS)
+	@build/debug/sim/sim-faults --from 100000 --count 1000
 	@tools/fuzz $(FUZZ_SECONDS)
 
 bench: layer ## measure beside the peers, in one run
