@@ -123,7 +123,7 @@ static int load(EtcdServer *s, const RaftSnapMeta *meta, Store **ret, Members *r
                 r = snap_reader_next(reader, &p, &n, err);
                 if (r < 0)
                         return r;
-                if (n == 0)
+                if (r == 0)
                         break;
                 r = store_restore_add(restore, p, n, err);
                 if (r < 0)
