@@ -197,7 +197,7 @@ static void finish_messages(Raft *r) {
 
 /* The next entries to apply: committed, durable here, and not past a membership change that still waits. */
 static void finish_committed(Raft *r, RaftUpdate *u) {
-        uint64_t to = MIN(r->hs.commit, r->stable);
+        uint64_t to = HAS_FAULT(r, COUNT_SELF_EARLY) ? r->hs.commit : MIN(r->hs.commit, r->stable);
         if (r->handed < r->log.snap_index) /* the snapshot is not installed yet */
                 return;
         if (r->handed > r->applied && r->handed > r->log.snap_index &&

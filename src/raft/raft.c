@@ -195,9 +195,9 @@ static void on_read_index_resp(Raft *r, const RaftMsg *m) {
         r->reads[r->n_reads++] = (RaftRead){ .context = m->context, .index = m->index };
 }
 
-/* Wishes that followers forward. A proposal is taken only in the very term in which it was sent: once an entry of
- * a later term is applied, whatever was proposed before and has not been applied by then never will be, so that its
- * sender may propose it again (exactly once: see requests_new_term() of the replica). */
+/* Wishes that followers forward. A proposal is taken only in the very term in which it was sent: once an
+ * entry of a later term is applied, whatever was proposed before and has not been applied by then never will
+ * be, so that its sender may propose it again (exactly once: see requests_new_term() of the replica). */
 static void on_forwarded(Raft *r, const RaftMsg *m) {
         if (r->role != RAFT_LEADER || (m->type == RAFT_MSG_PROP && m->term != r->hs.term))
                 return;

@@ -211,10 +211,11 @@ typedef enum RaftFault {
         RAFT_FAULT_VOTE_NOT_SAVED = 1 << 2,   /* votes do not wait for the disk, and never reach it */
         RAFT_FAULT_READ_UNCONFIRMED = 1 << 3, /* ReadIndex answered without asking a quorum */
         RAFT_FAULT_NO_LOG_MATCHING = 1 << 4,  /* follower appends without checking the preceding entry */
-        RAFT_FAULT_COUNT_SELF_EARLY = 1 << 5, /* leader counts its own entries before they are durable */
-        RAFT_FAULT_ACK_BEFORE_SYNC = 1 << 6,  /* follower answers appends before they are durable */
-        RAFT_FAULT_APPLY_TWICE = 1 << 7,      /* now and then hands out the same committed entry twice */
-        RAFT_FAULT_DOUBLE_VOTE = 1 << 8,      /* votes for anybody whose log is good, again and again */
+        RAFT_FAULT_COUNT_SELF_EARLY = 1
+                                      << 5, /* own entries count, and are applied, before they are durable */
+        RAFT_FAULT_ACK_BEFORE_SYNC = 1 << 6, /* follower answers appends before they are durable */
+        RAFT_FAULT_APPLY_TWICE = 1 << 7,     /* now and then hands out the same committed entry twice */
+        RAFT_FAULT_DOUBLE_VOTE = 1 << 8,     /* votes for anybody whose log is good, again and again */
 } RaftFault;
 extern const char *const raft_fault_names[]; /* by bit number, NULL at the end */
 #endif
