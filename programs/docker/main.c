@@ -117,6 +117,13 @@ char *docker_twin(void) {
 /* What this program was linked without, its twin does. */
 static void hand_over(char **argv) {
         _cleanup_free_ char *twin = docker_twin();
+        char self[4096];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        self[n > 0 ? n : 0] = 0;
+        if (streq(twin, self)) {
+                fprintf(stderr, "docker: %s was linked without the registry client\n", self);
+                return;
+        }
         (void) execv(twin, argv);
         fprintf(stderr, "docker: cannot run %s: %s\n", twin, strerror(errno));
 }
