@@ -7,7 +7,7 @@
  * for them by name. Without it the twin would call itself for ever. */
 
 #include "container/image/image.h"
-#include "container/run/run.h"
+#include "container/run/engine.h"
 
 extern const void *const docker_needs_network[];
 __attribute__((used, retain)) const void *const docker_needs_network[] = { (const void *) image_pull,
