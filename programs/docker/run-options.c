@@ -145,16 +145,35 @@ static int opt_no(const char *name, const char *value, Err *err) {
         return err_set(err, -EOPNOTSUPP, "--%s is not supported by this engine", name);
 }
 
-/* Bound to one RunOptions at a time: a command parses once. */
-static Option *make_table(RunOptions *o) {
-        ContainerConfig *c = &o->request.spec->config;
-        HostConfig *h = &o->request.spec->host;
+typedef struct OptionTable {
+        Option *options;
+        size_t n;
+} OptionTable;
+
+static void add_options(OptionTable *t, const Option *more, size_t n) {
+        t->options = xrealloc(t->options, (t->n + n + 1) * sizeof(*more));
+        memcpy(t->options + t->n, more, n * sizeof(*more));
+        t->n += n;
+        t->options[t->n] = (Option){};
+}
+
+static void add_refused(OptionTable *t) {
         static const char *const refused[] = {
                 "blkio-weight", "cgroup-parent", "cgroupns", "detach-keys", "device-cgroup-rule", "device-read-bps",
                 "device-write-bps", "gpus", "health-cmd", "health-interval", "health-retries", "health-start-period",
                 "health-timeout", "ip", "ip6", "isolation", "kernel-memory", "link-local-ip", "mac-address",
                 "memory-swappiness", "network-alias", "net-alias", "platform", "runtime", "storage-opt",
                 "volume-driver", "cpu-rt-runtime", "cpu-rt-period" };
+        for (size_t i = 0; i < ELEMENTSOF(refused); i++) {
+                Option o = { refused[i], 0, OPT_CALL, NULL, "VALUE", NULL, opt_no };
+                add_options(t, &o, 1);
+        }
+}
+
+/* The tables are bound to one RunOptions: what the container is. */
+static void add_container_options(OptionTable *t, RunOptions *o) {
+        ContainerConfig *c = &o->request.spec->config;
+        HostConfig *h = &o->request.spec->host;
         const Option known[] = {
                 { "add-host", 0, OPT_CALL, NULL, "HOST:IP", "Add a line to /etc/hosts", opt_add_host },
                 { "attach", 'a', OPT_LIST, &o->attach, "STREAM", "Attach to stdin, stdout or stderr", NULL },
@@ -185,6 +204,15 @@ static Option *make_table(RunOptions *o) {
                 { "ipc", 0, OPT_CALL, NULL, "MODE", "IPC namespace: host, private, container:NAME", opt_ipc },
                 { "label", 'l', OPT_LIST, &c->labels, "K=V", "Set a label", NULL },
                 { "label-file", 0, OPT_LIST, &arg_label_file, "FILE", "Read labels from a file", NULL },
+        };
+        add_options(t, known, ELEMENTSOF(known));
+}
+
+/* … its limits, network and volumes. */
+static void add_host_options(OptionTable *t, RunOptions *o) {
+        ContainerConfig *c = &o->request.spec->config;
+        HostConfig *h = &o->request.spec->host;
+        const Option known[] = {
                 { "link", 0, OPT_LIST, &arg_link, "NAME[:ALIAS]", "Make another container known by name", NULL },
                 { "log-driver", 0, OPT_STR, &h->log_driver, "NAME", "json-file, journald or none", NULL },
                 { "log-opt", 0, OPT_LIST, &h->log_options, "K=V", "max-size=, max-file=, tag=", NULL },
@@ -222,12 +250,7 @@ static Option *make_table(RunOptions *o) {
                 { "volumes-from", 0, OPT_LIST, &h->volumes_from, "NAME", "Mount another container's volumes", NULL },
                 { "workdir", 'w', OPT_STR, &c->working_dir, "DIR", "Working directory", NULL },
         };
-        size_t n = ELEMENTSOF(known), m = ELEMENTSOF(refused);
-        Option *table = xnew(Option, n + m + 1);
-        memcpy(table, known, sizeof(known));
-        for (size_t i = 0; i < m; i++)
-                table[n + i] = (Option){ refused[i], 0, OPT_CALL, NULL, "VALUE", NULL, opt_no };
-        return table;
+        add_options(t, known, ELEMENTSOF(known));
 }
 
 void run_options_done(RunOptions *o) {
@@ -337,7 +360,11 @@ static int finish(RunOptions *o, char **rest, Err *err) {
 int run_options_parse(const char *verb, int argc, char **argv, RunOptions *ret) {
         RunOptions o = { .request.spec = container_spec_new(), .sig_proxy = true };
         target = &o;
-        _cleanup_free_ Option *table = make_table(&o);
+        OptionTable t = {};
+        add_container_options(&t, &o);
+        add_host_options(&t, &o);
+        add_refused(&t);
+        _cleanup_free_ Option *table = t.options;
         _cleanup_free_ char **rest = NULL;
         int r = docker_options(verb, table, OPTIONS_STOP_AT_ARG | OPTIONS_SINGLE_DASH_LONG, argc, argv, &rest);
         target = NULL;

@@ -208,7 +208,8 @@ static int fn_printf(Run *r, json_t **args, size_t n, json_t **ret) {
                 int width = 0;
                 char number[16] = "";
                 memcpy(number, spec, flags);
-                width = atoi(number);
+                if (parse_int(number, &width) < 0)
+                        width = 0;
                 if (*f == 'q')
                         buf_addf(&b, "\"%s\"", buf_str(&one));
                 else if (*f == 'x' && json_is_integer(args[next - 1]))

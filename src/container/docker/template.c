@@ -4,6 +4,7 @@
 #include "base/str.h"
 
 #include <ctype.h>
+#include <stdio.h>
 
 /* Parsing: text to a tree of nodes, each action to a tree of expressions. */
 
@@ -281,7 +282,7 @@ static int parse_statement(Parser *p, Node **ret, bool *ended, bool inside) {
                 if (streq(word, "end") || streq(word, "else")) {
                         if (!inside)
                                 return bad(p, "unexpected {{end}} or {{else}}");
-                        (void) strcpy(p->end_word, word);
+                        (void) snprintf(p->end_word, sizeof(p->end_word), "%s", word);
                         *ended = true;
                         return streq(word, "end") ? expect_end(p) : 0;
                 }
