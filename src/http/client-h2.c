@@ -70,7 +70,8 @@ static int on_frame_recv(nghttp2_session *s, const nghttp2_frame *f, void *user)
                 return 0;
         int32_t id = p->stream_id;
         stream_end(p);
-        if (nghttp2_session_get_stream_local_close(s, id) == 0) /* the answer makes the rest of the request moot */
+        if (nghttp2_session_get_stream_local_close(s, id) ==
+            0) /* the answer makes the rest of the request moot */
                 (void) nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
         return 0;
 }

@@ -133,7 +133,8 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
         HttpReq *q = stream_req(s, f->hd.stream_id);
         if (!q || f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST || c->reject)
                 return 0; /* trailers of a request are of no use to anybody here */
-        if (memchr(value, 0, vl) || memchr(value, '\r', vl) || memchr(value, '\n', vl) || memchr(name, 0, nl)) {
+        if (memchr(value, 0, vl) || memchr(value, '\r', vl) || memchr(value, '\n', vl) ||
+            memchr(name, 0, nl)) {
                 c->reject = 400;
         } else if (nl > 0 && name[0] == ':') {
                 take_pseudo(q, name, nl, (const char *) value, vl);
@@ -274,8 +275,8 @@ static int new_session(HttpConn *c) {
         nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
         nghttp2_option_set_no_auto_window_update(option, 1);
         nghttp2_option_set_no_closed_streams(option, 1);
-        /* COMPAT: some calls of etcdctl 3.4 send a whole URL as :authority, which nghttp2 would refuse. What its
-         * check of messages guards against is looked at in on_header() and request_complete(). */
+        /* COMPAT: some calls of etcdctl 3.4 send a whole URL as :authority, which nghttp2 would refuse. What
+         * its check of messages guards against is looked at in on_header() and request_complete(). */
         nghttp2_option_set_no_http_messaging(option, 1);
         int r = nghttp2_session_server_new2(&c->session, cb, c, option);
         nghttp2_session_callbacks_del(cb);

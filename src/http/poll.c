@@ -78,6 +78,7 @@ static void ready(Channel *ch, uint32_t revents) {
                 connected(ch);
                 return;
         }
+        ch->hup = revents & (EPOLLHUP | EPOLLERR);
         if (revents & EPOLLOUT)
                 channel_mark_dirty(ch);
         if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP))

@@ -34,6 +34,7 @@ struct Channel {
         ByteQueue wire;  /* TLS records that the socket did not take yet */
         bool connecting; /* on_connected() is owed */
         bool dirty, dead, in_list, eof;
+        bool hup;                     /* the kernel says that neither direction works any more */
         LIST_LINK(Channel) link;      /* of poller->dirty */
         LIST_LINK(Channel) dead_link; /* of poller->graveyard */
         /* connecting ended: r is 0 or a negative errno */

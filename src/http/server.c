@@ -183,7 +183,7 @@ static void link_readable(Channel *ch) {
                 Usec now = now_monotonic();
                 if (n <= 0) {
                         http_conn_recv_eof(l->conn, now);
-                        if (n < 0) { /* reset: nothing can be written either */
+                        if (n < 0 || ch->hup) { /* nothing can be written either */
                                 link_close(l);
                                 return;
                         }

@@ -119,7 +119,26 @@ static void count(HttpReq *q, void *user) {
         q->on_data = count_data;
 }
 
+static unsigned n_cancelled, n_half_closed;
+
+static void silent_data(HttpReq *q) {
+        http_consume(q, q->body.len);
+        n_half_closed += q->body_end;
+}
+
+static void silent_cancel(HttpReq *q) {
+        n_cancelled++;
+}
+
+/* As attaching to a container that prints nothing. */
+static void attach(HttpReq *q, void *user) {
+        q->on_data = silent_data;
+        q->on_cancel = silent_cancel;
+        ASSERT_OK(http_hijack(q, 101));
+}
+
 static const HttpRoute routes[] = {
+        { "/attach", HTTP_POST, 0, 0, attach },
         { "/hello", HTTP_GET | HTTP_HEAD, 0, 0, hello },
         { "/echo", HTTP_POST | HTTP_PUT, 0, 0, echo },
         { "/poll", HTTP_GET, 0, 0, long_poll },
@@ -198,6 +217,8 @@ static void expect(World *w, const char *command, const char *want) {
         ASSERT_STREQ(got, want);
 }
 
+static char *receive(World *w, int fd, Usec time, bool *ret_eof);
+
 TEST(curl_on_both_wires) {
         _cleanup_(world_freep) World *w = world_new(NULL);
         static const char *const wires[] = { "--http1.1", "--http2-prior-knowledge", "--http1.0",
@@ -257,6 +278,28 @@ TEST(unix_socket) {
         _cleanup_free_ char *c = xasprintf("curl -sS --unix-socket %s/s http://x/hello", w->dir);
         _cleanup_free_ char *got = shell(w, c, 0);
         ASSERT_STREQ(got, "hello\n");
+}
+
+TEST(hijacked_client_goes_away) {
+        static const char request[] =
+                        "POST /attach HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+        _cleanup_(world_freep) World *w = world_new(NULL);
+        int pair[2];
+        bool eof;
+        n_cancelled = n_half_closed = 0;
+        ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        ASSERT_OK(http_server_add_connection(w->server, pair[0], NULL, NULL));
+        ASSERT_TRUE(send(pair[1], request, sizeof(request) - 1, 0) > 0);
+        _cleanup_free_ char *got = receive(w, pair[1], 30 * USEC_PER_MSEC, &eof);
+        ASSERT_TRUE(startswith(got, "HTTP/1.1 101 "));
+        ASSERT_EQ(shutdown(pair[1], SHUT_WR), 0); /* stdin has ended; the output may go on */
+        run_for(w, 30 * USEC_PER_MSEC);
+        ASSERT_EQ(n_half_closed, 1);
+        ASSERT_EQ(n_cancelled, 0);
+        (void) close(pair[1]);
+        run_for(w, 30 * USEC_PER_MSEC);
+        ASSERT_EQ(n_cancelled, 1);
+        ASSERT_EQ(http_server_connections(w->server), 0);
 }
 
 TEST(h2load_many_streams) {
