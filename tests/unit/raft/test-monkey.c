@@ -272,7 +272,10 @@ static void play(uint64_t seed, bool show) {
                                        .max_apply_bytes = rng(2) ? 1 : 1000 };
 #ifdef CORACLE_FAULTS
                 const char *faults = getenv("CORACLE_FAULTS");
-                n->cfg.faults = faults ? (unsigned) atoi(faults) : 0;
+                uint32_t bits = 0;
+                if (faults)
+                        ASSERT_OK(parse_u32(faults, &bits));
+                n->cfg.faults = bits;
 #endif
                 if (id <= founders) {
                         disk_append(n, e, founders);

@@ -262,6 +262,9 @@ TEST(start_checks) {
         cfg = config_ok;
         cfg.max_inflight = RAFT_INFLIGHT_LIMIT + 1;
         refused(&cfg, &init, -EINVAL, "raft: max_inflight above 4096");
+        cfg = config_ok;
+        cfg.max_batch_bytes = RAFT_ENTRY_BYTES_MAX + 1;
+        refused(&cfg, &init, -EINVAL, "raft: max_batch_bytes above 67108864");
         RaftEntry e[3] = { entry(1, 5, ""), entry(2, 6, ""), entry(2, 7, "") };
         init = (RaftInitial){ .hs = { .term = 2 },
                               .snap_index = 4,
@@ -369,6 +372,23 @@ TEST(nonsense_to_follower) {
         feed(r, app, 3, &u);
         ASSERT_EQ(raft_last_index(r), 2);
         ASSERT_EQ(raft_commit(r), 2);
+        entry_done(&e[0]);
+        entry_done(&e[1]);
+}
+
+TEST(nonsense_against_committed) {
+        _cleanup_(raft_freep) Raft *r = member(1, 2);
+        RaftUpdate u;
+        RaftEntry e[2] = { entry(2, 1, "a"), entry(2, 2, "b") };
+        RaftMsg app = { .type = RAFT_MSG_APP,
+                        .from = 2,
+                        .to = 1,
+                        .term = 2,
+                        .entries = e,
+                        .n_entries = 2,
+                        .commit = 2 };
+        feed(r, app, 3, &u);
+        ASSERT_EQ(raft_commit(r), 2);
         /* Something else where entries are committed: kept as it is. */
         e[0].term = 1;
         feed(r, app, 3, &u);
@@ -401,6 +421,25 @@ TEST(nonsense_to_follower) {
         for (size_t i = 0; i < 2; i++)
                 entry_done(&e[i]);
         entry_done(&x);
+}
+
+/* Votes that nobody asked for, before our own is durable, elect nobody (fuzz-raft-step). */
+TEST(unasked_votes) {
+        _cleanup_(raft_freep) Raft *r = member(1, 2);
+        RaftUpdate u;
+        raft_step(r, &(RaftEvent){ .type = RAFT_EV_CAMPAIGN, .now = 1 }, &u);
+        RaftMsg yes = { .type = RAFT_MSG_PRE_VOTE_RESP, .from = 2, .to = 1, .term = 3 };
+        raft_step(r, &(RaftEvent){ .type = RAFT_EV_RECEIVE, .now = 1, .msg = &yes }, &u);
+        ASSERT_EQ(raft_role(r), RAFT_CANDIDATE);
+        uint64_t seq = u.persist.seq;
+        ASSERT_EQ(u.n_messages, 0); /* the requests wait for the disk as well */
+        yes.type = RAFT_MSG_VOTE_RESP;
+        for (yes.from = 2; yes.from <= 3; yes.from++) {
+                raft_step(r, &(RaftEvent){ .type = RAFT_EV_RECEIVE, .now = 1, .msg = &yes }, &u);
+                ASSERT_EQ(raft_role(r), RAFT_CANDIDATE);
+        }
+        raft_step(r, &(RaftEvent){ .type = RAFT_EV_PERSISTED, .now = 1, .seq = seq }, &u);
+        ASSERT_EQ(raft_role(r), RAFT_LEADER);
 }
 
 TEST(nonsense_to_leader) {
