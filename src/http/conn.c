@@ -266,6 +266,8 @@ static Usec quiet_deadline(const HttpConn *c) {
 }
 
 static Usec write_deadline(const HttpConn *c) {
+        if (c->queued > 0 && !c->pending) /* the peer keeps its HTTP/2 windows shut */
+                return usec_add(MAX(c->moved, c->last_out), c->config.limits->idle_timeout);
         return c->pending ? usec_add(c->last_out, c->config.limits->write_timeout) : USEC_NEVER;
 }
 

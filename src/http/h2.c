@@ -255,6 +255,9 @@ static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t code, void *
         req_cancel(q);
         size_t unconsumed = q->priv->unconsumed;
         q->priv->unconsumed = 0;
+        assert(c->queued >= queue_len(&q->priv->out));
+        c->queued -= queue_len(&q->priv->out);
+        queue_done(&q->priv->out);
         release_input(c, unconsumed);
         req_free(q);
         return 0;
@@ -362,6 +365,8 @@ static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t roo
         if (n > 0) {
                 memcpy(to, queue_data(&p->out), n);
                 queue_drop(&p->out, n);
+                p->conn->queued -= n;
+                p->conn->moved = p->conn->now;
         }
         if (p->high && queue_len(&p->out) < HTTP_WRITE_LOW)
                 p->conn->notify = true;
@@ -408,6 +413,14 @@ static void resume(HttpReqPrivate *p) {
 }
 
 void h2_write(HttpReq *q, const void *p, size_t n) {
+        HttpConn *c = req_conn(q);
+        if (n > HTTP_CONN_WRITE_MAX - MIN((size_t) HTTP_CONN_WRITE_MAX, c->queued)) {
+                h2_reset(q); /* a peer that asks for much and reads nothing */
+                return;
+        }
+        if (c->queued == 0)
+                c->moved = c->now;
+        c->queued += n;
         queue_add(&q->priv->out, p, n);
         resume(q->priv);
 }

@@ -38,7 +38,8 @@
 #define HTTP_CONNECTIONS_MAX 16384U       /* of a server; beyond it accepting pauses */
 #define HTTP_WRITE_HIGH (256U << 10) /* http_write() returns 1 above this many queued bytes of a request */
 #define HTTP_WRITE_MAX (64U << 20)   /* http_write() refuses above this: the handler ignored the 1 */
-#define HTTP_READ_HIGH (256U << 10)  /* unconsumed body bytes of a streamed request before reading stops */
+#define HTTP_CONN_WRITE_MAX (256U << 20) /* as HTTP_WRITE_MAX, for all streams of a connection together */
+#define HTTP_READ_HIGH (256U << 10) /* unconsumed body bytes of a streamed request before reading stops */
 #define HTTP_CONN_INPUT_MAX (16U << 20) /* unconsumed body bytes of all streams of a connection */
 #define HTTP_HEADERS_TIMEOUT                                                                                \
         (10 * USEC_PER_SEC)                   /* from the first byte to the end of the headers (slowloris) */

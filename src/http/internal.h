@@ -93,6 +93,8 @@ struct HttpConn {
 
         /* HTTP/2 */
         nghttp2_session *session;
+        size_t queued;    /* answer bytes of all streams that wait for frames */
+        Usec moved;       /* when some of them last found their way into frames */
         size_t input;     /* unconsumed body bytes of all streams */
         size_t input_max; /* HTTP_CONN_INPUT_MAX, or the limit of the largest body being collected */
         size_t held_back; /* of these, not given back to the connection's window */

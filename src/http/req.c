@@ -359,7 +359,8 @@ int http_write(HttpReq *q, const void *p, size_t n) {
                 return -ECONNRESET;
         assert(q->priv->started);
         size_t queued = http_queued(q);
-        if (n > HTTP_WRITE_MAX || queued > HTTP_WRITE_MAX - n)
+        if (n > HTTP_WRITE_MAX || queued > HTTP_WRITE_MAX - n ||
+            req_conn(q)->queued + n > HTTP_CONN_WRITE_MAX)
                 return -ENOBUFS;
         wire_write(q, p, n);
         conn_wake(req_conn(q));

@@ -299,6 +299,27 @@ TEST(an_answer_before_the_requests_end) {
         peer_done(&p);
 }
 
+TEST(a_client_that_opens_no_window) {
+        Peer p;
+        peer_init(&p);
+        size_t n = 8U << 20;
+        _cleanup_free_ char *big = xcalloc(1, n);
+        nghttp2_settings_entry shut = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0 };
+        ASSERT_EQ(nghttp2_submit_settings(p.client, 0, &shut, 1), 0);
+        for (unsigned i = 0; i < 50; i++) {
+                request(&p, "/hold", 0);
+                pump(&p);
+                http_respond(p.held, 200, NULL, big, n);
+                pump(&p);
+        }
+        ASSERT_TRUE(p.closed >= 18 && p.closed < 30); /* those beyond HTTP_CONN_WRITE_MAX were reset */
+        ASSERT_EQ(http_conn_deadline(p.conn), p.now + HTTP_IDLE_TIMEOUT);
+        p.now += HTTP_IDLE_TIMEOUT;
+        http_conn_tick(p.conn, p.now);
+        ASSERT_TRUE(http_conn_finished(p.conn));
+        peer_done(&p);
+}
+
 TEST(grpc_without_a_message) {
         Peer p;
         peer_init(&p);
