@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/jsonin.h"
+#include "container/image/format.h"
 #include "container/image/image.h"
 #include "docker.h"
-#include "image-rows.h"
+#include "format.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
@@ -16,19 +18,14 @@ static const Option options[] = {
           NULL },
         { "no-trunc", 0, OPT_BOOL, &arg_no_trunc, NULL, "Do not shorten", NULL },
         { "quiet", 'q', OPT_BOOL, &arg_quiet, NULL, "Only show ids", NULL },
-        { "format", 0, OPT_STR, &arg_format, "TEMPLATE", "Print {{.Field}}s of each step, \"table …\", or \"json\"", NULL },
+        { "format", 0, OPT_STR, &arg_format, "TEMPLATE", "Go template for every step, \"table …\", or \"json\"", NULL },
         {},
 };
 
-enum { F_ID, F_CREATED_SINCE, F_CREATED_AT, F_CREATED_BY, F_SIZE, F_COMMENT, N_FIELDS };
-static FormatField fields[N_FIELDS] = {
-        [F_ID] = { "ID", "IMAGE", NULL },
-        [F_CREATED_SINCE] = { "CreatedSince", "CREATED", NULL },
-        [F_CREATED_AT] = { "CreatedAt", "CREATED AT", NULL },
-        [F_CREATED_BY] = { "CreatedBy", "CREATED BY", NULL },
-        [F_SIZE] = { "Size", "SIZE", NULL },
-        [F_COMMENT] = { "Comment", "COMMENT", NULL },
-};
+static const char *const headers[] = { "ID", "IMAGE", "CreatedSince", "CREATED", "CreatedAt", "CREATED AT", "CreatedBy",
+                                       "CREATED BY", "Size", "SIZE", "Comment", "COMMENT", NULL };
+#define FORMAT_HUMAN "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+#define FORMAT_MACHINE "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 
 /* Tabs and newlines would break the table; a long command ends in an ellipsis that counts as one character. */
 static char *one_line(const char *s, bool shorten) {
@@ -49,19 +46,25 @@ static char *one_line(const char *s, bool shorten) {
         return out;
 }
 
-static int add_step(Rows *rows, const Image *i, size_t step, Err *err) {
+static void set(json_t *row, const char *key, char *value) {
+        (void) json_object_set_new(row, key, json_string(value));
+        free(value);
+}
+
+static json_t *step_row(const Image *i, size_t step) {
         const ImageHistory *h = &i->history[step];
         char buf[40];
+        json_t *row = json_object();
         if (step + 1 < i->n_history)
-                fields[F_ID].value = xstrdup("<missing>");
+                set(row, "ID", xstrdup("<missing>"));
         else
-                fields[F_ID].value = arg_no_trunc ? xasprintf("sha256:%s", i->id) : xstrndup(i->id, 12);
-        fields[F_CREATED_SINCE].value = xstrdup(format_ago(buf, h->created_nsec, now_wall_nsec()));
-        fields[F_CREATED_AT].value = xstrdup(format_rfc3339(buf, h->created_nsec, 0, false));
-        fields[F_CREATED_BY].value = one_line(h->created_by, !arg_no_trunc);
-        fields[F_SIZE].value = arg_human ? xstrdup(format_size_short(buf, h->size)) : xasprintf("%" PRId64, h->size);
-        fields[F_COMMENT].value = one_line(h->comment, false);
-        return rows_add(rows, fields, N_FIELDS, err);
+                set(row, "ID", arg_no_trunc ? xasprintf("sha256:%s", i->id) : xstrndup(i->id, 12));
+        set(row, "CreatedSince", xstrdup(format_ago(buf, h->created_nsec, now_wall_nsec())));
+        set(row, "CreatedAt", xstrdup(format_rfc3339(buf, h->created_nsec, 0, false)));
+        set(row, "CreatedBy", one_line(h->created_by, !arg_no_trunc));
+        set(row, "Size", arg_human ? xstrdup(format_size_short(buf, h->size)) : xasprintf("%" PRId64, h->size));
+        set(row, "Comment", one_line(h->comment, false));
+        return row;
 }
 
 static int show(ImageStore *store, const char *name, Err *err) {
@@ -69,17 +72,13 @@ static int show(ImageStore *store, const char *name, Err *err) {
         int r = image_resolve(store, name, &i, err);
         if (r < 0)
                 return r;
-        Rows rows = {
-                .format = arg_quiet ? "{{.ID}}" : arg_format,
-                .table = arg_human ? "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
-                                   : "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
-        };
-        for (size_t step = i->n_history; step-- > 0 && r >= 0;)
-                r = add_step(&rows, i, step, err);
-        if (r >= 0)
-                r = rows_print(&rows, fields, N_FIELDS, err);
-        buf_done(&rows.text);
-        return r;
+        _cleanup_json_ json_t *rows = json_array();
+        for (size_t step = i->n_history; step-- > 0;)
+                (void) json_array_append_new(rows, step_row(i, step));
+        const char *standard = arg_human ? FORMAT_HUMAN : FORMAT_MACHINE;
+        if (arg_format && !streq(arg_format, "table"))
+                standard = arg_format;
+        return format_rows(arg_quiet ? "{{.ID}}" : standard, rows, headers, err);
 }
 
 int cmd_history(int argc, char **argv) {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "codec/jsonin.h"
+#include "container/image/format.h"
 #include "container/image/image.h"
 #include "container/image/reference.h"
 #include "docker.h"
-#include "image-rows.h"
+#include "format.h"
 #include "sys/clock.h"
 
 #include <fnmatch.h>
@@ -20,7 +22,7 @@ static const Option options[] = {
         { "filter", 'f', OPT_LIST, &arg_filters, "KEY=VALUE",
           "Show only what matches: dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE",
           NULL },
-        { "format", 0, OPT_STR, &arg_format, "TEMPLATE", "Print {{.Field}}s of each image, \"table …\", or \"json\"",
+        { "format", 0, OPT_STR, &arg_format, "TEMPLATE", "Go template for every image, \"table …\", or \"json\"",
           NULL },
         {},
 };
@@ -94,27 +96,27 @@ static bool name_matches(char *const *patterns, const char *repo, const char *ta
         return false;
 }
 
-enum { F_ID, F_REPOSITORY, F_TAG, F_DIGEST, F_CREATED_SINCE, F_CREATED_AT, F_SIZE, N_FIELDS };
-static FormatField fields[N_FIELDS] = {
-        [F_ID] = { "ID", "IMAGE ID", NULL },
-        [F_REPOSITORY] = { "Repository", "REPOSITORY", NULL },
-        [F_TAG] = { "Tag", "TAG", NULL },
-        [F_DIGEST] = { "Digest", "DIGEST", NULL },
-        [F_CREATED_SINCE] = { "CreatedSince", "CREATED", NULL },
-        [F_CREATED_AT] = { "CreatedAt", "CREATED AT", NULL },
-        [F_SIZE] = { "Size", "SIZE", NULL },
-};
+static const char *const headers[] = { "ID", "IMAGE ID", "Repository", "REPOSITORY", "Tag", "TAG", "Digest", "DIGEST",
+                                       "CreatedSince", "CREATED", "CreatedAt", "CREATED AT", "Size", "SIZE", NULL };
+#define FORMAT_DEFAULT "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+#define FORMAT_DIGESTS "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 
-static int add_row(Rows *rows, const Image *i, const char *repo, const char *tag, const char *digest, Err *err) {
+static void set(json_t *row, const char *key, const char *value) {
+        (void) json_object_set_new(row, key, json_string(value));
+}
+
+static void add_row(json_t *rows, const Image *i, const char *repo, const char *tag, const char *digest) {
         char buf[40];
-        fields[F_ID].value = arg_no_trunc ? xasprintf("sha256:%s", i->id) : xstrndup(i->id, 12);
-        fields[F_REPOSITORY].value = xstrdup(repo);
-        fields[F_TAG].value = xstrdup(tag);
-        fields[F_DIGEST].value = xstrdup(digest);
-        fields[F_CREATED_SINCE].value = xstrdup(format_ago(buf, i->created_nsec, now_wall_nsec()));
-        fields[F_CREATED_AT].value = xstrdup(format_go_time(buf, i->created_nsec));
-        fields[F_SIZE].value = xstrdup(format_size_short(buf, i->size));
-        return rows_add(rows, fields, N_FIELDS, err);
+        json_t *row = json_object();
+        _cleanup_free_ char *id = arg_no_trunc ? xasprintf("sha256:%s", i->id) : xstrndup(i->id, 12);
+        set(row, "ID", id);
+        set(row, "Repository", repo);
+        set(row, "Tag", tag);
+        set(row, "Digest", digest);
+        set(row, "CreatedSince", format_ago(buf, i->created_nsec, now_wall_nsec()));
+        set(row, "CreatedAt", format_go_time(buf, i->created_nsec));
+        set(row, "Size", format_size_short(buf, i->size));
+        (void) json_array_append_new(rows, row);
 }
 
 static const char *digest_for(const Image *i, const char *repo) {
@@ -136,23 +138,21 @@ static bool repo_has_tag(const Image *i, const char *repo) {
 }
 
 /* One row per tag; for a repository that is known by digest only, one without a tag. */
-static int add_image(Rows *rows, const Image *i, char *const *patterns, Err *err) {
-        int r = 0;
+static void add_image(json_t *rows, const Image *i, char *const *patterns) {
         STRV_FOREACH(t, i->repo_tags) {
                 const char *colon = strrchr(*t, ':');
                 _cleanup_free_ char *repo = xstrndup(*t, (size_t) (colon - *t));
-                if (r >= 0 && name_matches(patterns, repo, colon + 1))
-                        r = add_row(rows, i, repo, colon + 1, digest_for(i, repo), err);
+                if (name_matches(patterns, repo, colon + 1))
+                        add_row(rows, i, repo, colon + 1, digest_for(i, repo));
         }
         STRV_FOREACH(d, i->repo_digests) {
                 const char *at = strchr(*d, '@');
                 _cleanup_free_ char *repo = xstrndup(*d, (size_t) (at - *d));
-                if (r >= 0 && !repo_has_tag(i, repo) && name_matches(patterns, repo, "<none>"))
-                        r = add_row(rows, i, repo, "<none>", at + 1, err);
+                if (!repo_has_tag(i, repo) && name_matches(patterns, repo, "<none>"))
+                        add_row(rows, i, repo, "<none>", at + 1);
         }
         if (!i->repo_tags && !i->repo_digests && strv_len(patterns) == 0)
-                r = add_row(rows, i, "<none>", "<none>", "<none>", err);
-        return r;
+                add_row(rows, i, "<none>", "<none>", "<none>");
 }
 
 static int show(ImageStore *store, const char *pattern, Err *err) {
@@ -164,23 +164,19 @@ static int show(ImageStore *store, const char *pattern, Err *err) {
         int r = parse_filters(store, &f, err);
         if (r >= 0)
                 r = image_list(store, &l, &n, err);
-        Rows rows = {
-                .format = arg_quiet ? "{{.ID}}" : arg_format,
-                .table = arg_digests ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-                                     : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-        };
+        _cleanup_json_ json_t *rows = json_array();
         for (size_t i = 0; i < n; i++) {
-                if (r >= 0 && image_matches(l[i], &f))
-                        r = add_image(&rows, l[i], f.references, err);
+                if (image_matches(l[i], &f))
+                        add_image(rows, l[i], f.references);
                 image_free(l[i]);
         }
         free(l);
-        if (r >= 0)
-                r = rows_print(&rows, fields, N_FIELDS, err);
-        buf_done(&rows.text);
         strv_free(f.references);
         strv_free(f.labels);
-        return r;
+        const char *standard = arg_digests ? FORMAT_DIGESTS : FORMAT_DEFAULT;
+        if (arg_format && !streq(arg_format, "table"))
+                standard = arg_format;
+        return r < 0 ? r : format_rows(arg_quiet ? "{{.ID}}" : standard, rows, headers, err);
 }
 
 int cmd_images(int argc, char **argv) {

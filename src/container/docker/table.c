@@ -4,6 +4,7 @@
 #include "base/str.h"
 
 #define GAP 3
+#define CELL_MIN 10 /* with its gap: "TAG       IMAGE ID" */
 
 void docker_table_done(DockerTable *t) {
         strv_free(t->cells);
@@ -42,7 +43,7 @@ void docker_table_write(const DockerTable *t, Buf *out) {
                 if (c + 1 == t->columns)
                         buf_addc(out, '\n');
                 else
-                        for (size_t k = runes(t->cells[i]); k < width[c] + GAP; k++)
+                        for (size_t k = runes(t->cells[i]); k < MAX(width[c] + GAP, (size_t) CELL_MIN); k++)
                                 buf_addc(out, ' ');
         }
 }

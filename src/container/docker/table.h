@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* docker's tables: left-aligned columns, each as wide as its longest cell plus three spaces (spec A.4). Pure. */
+/* docker's tables: left-aligned columns, each as wide as its longest cell plus three spaces and at
+ * least ten characters (spec A.4). Pure. */
 
 #include "base/buf.h"
 

@@ -3,8 +3,7 @@
 
 /* Numbers and times as docker prints them in its tables (spec/containers.md A.4). */
 
-#include "base/buf.h"
-#include "base/err.h"
+#include "base/macro.h"
 
 /* Decimal units, at most four significant digits: "1.98MB", "113MB", "36.45kB", "0B". buf holds 40 bytes. */
 char *format_size_digits(char *buf, int64_t bytes, int digits);
@@ -22,15 +21,3 @@ char *format_ago(char *buf, int64_t nsec, int64_t now_nsec);
 
 /* Go's time.String(): "2026-11-22 19:00:00 +0000 UTC", in UTC. buf holds 40 bytes. */
 char *format_go_time(char *buf, int64_t nsec);
-
-/* What --format takes here: literal text with {{.Field}}, {{json .}} and {{json .Field}}; "table …" (with a
- * header line of the fields' titles) and "json" alone. Escapes \n and \t. */
-typedef struct FormatField {
-        const char *name, *title;
-        char *value; /* owned by whoever fills it */
-} FormatField;
-/* Appends one row (without newline). -EINVAL naming what is not understood. `header`: titles instead of values. */
-int format_row(Buf *out, const char *template, const FormatField *fields, size_t n, bool header, Err *err);
-
-/* A table: columns padded to their longest cell plus 3 (at least 10); cells are separated by '\t', rows by '\n' in `rows`. */
-void format_table(Buf *out, const char *rows);
