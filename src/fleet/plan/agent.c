@@ -180,29 +180,49 @@ static AgentTaskKind next_task(const AgentPlan *a, const AgentUnit *u) {
         return AGENT_NONE;
 }
 
-void agent_next(AgentPlan *a, Usec now, AgentTasks *ret) {
-        accept_all(a);
+static void begin(AgentPlan *a, AgentUnit *u, AgentTaskKind k, AgentTasks *ret) {
+        a->doing += u->doing == AGENT_NONE;
+        u->doing = k;
+        if (k == AGENT_LOAD) {
+                free(u->doing_hash);
+                u->doing_hash = xstrdup(u->want_hash);
+                xfleet_done(&u->here_req);
+                xfleet_copy(&u->req, &u->here_req);
+        }
+        if (k == AGENT_START)
+                u->start_called = true;
+        GROW(ret->list, ret->cap, ret->n + 1);
+        ret->list[ret->n++] = (AgentTask){ .kind = k, .name = u->name,
+                                           .hash = k == AGENT_LOAD ? u->doing_hash : u->hash };
+}
+
+static bool any_loading(const AgentPlan *a) {
+        for (size_t i = 0; i < a->n; i++)
+                if (a->units[i]->doing == AGENT_LOAD)
+                        return true;
+        return false;
+}
+
+/* Units are started when no other is being loaded: one may require the other (a sidekick that binds itself to its
+ * main unit), and systemd has to know both by then. */
+static void begin_all(AgentPlan *a, Usec now, bool starts, AgentTasks *ret) {
         for (size_t i = 0; i < a->n && a->doing < AGENT_TASKS_MAX; i++) {
                 AgentUnit *u = a->units[i];
                 if ((u->doing != AGENT_NONE && u->doing != AGENT_START) || u->retry_at > now)
                         continue;
                 AgentTaskKind k = next_task(a, u);
-                if (k == AGENT_NONE || (u->doing == AGENT_START && k != AGENT_STOP && k != AGENT_UNLOAD))
+                if (k == AGENT_NONE || (k == AGENT_START) != starts)
                         continue;
-                a->doing += u->doing == AGENT_NONE;
-                u->doing = k;
-                if (k == AGENT_LOAD) {
-                        free(u->doing_hash);
-                        u->doing_hash = xstrdup(u->want_hash);
-                        xfleet_done(&u->here_req);
-                        xfleet_copy(&u->req, &u->here_req);
-                }
-                if (k == AGENT_START)
-                        u->start_called = true;
-                GROW(ret->list, ret->cap, ret->n + 1);
-                ret->list[ret->n++] = (AgentTask){ .kind = k, .name = u->name,
-                                                   .hash = k == AGENT_LOAD ? u->doing_hash : u->hash };
+                if (u->doing == AGENT_NONE || k == AGENT_STOP || k == AGENT_UNLOAD)
+                        begin(a, u, k, ret);
         }
+}
+
+void agent_next(AgentPlan *a, Usec now, AgentTasks *ret) {
+        accept_all(a);
+        begin_all(a, now, false, ret);
+        if (!any_loading(a))
+                begin_all(a, now, true, ret);
 }
 
 static void succeeded(AgentUnit *u, AgentTaskKind k) {

@@ -9,6 +9,7 @@
  *  - at most one task per unit is under way, at most AGENT_TASKS_MAX in all;
  *  - a unit found running with the wanted hash is adopted as it is: no task;
  *  - one that was launched is never launched again by itself: what happens after the start is systemd's affair;
+ *  - nothing is started while something is being loaded, for the one may need the other;
  *  - a unit is not loaded while one that it conflicts with is still here (being stopped). */
 
 #include "base/time.h"
