@@ -118,7 +118,7 @@ void node_event(Sim *sim, unsigned n, const ReplicaEvent *ev) {
                 return;
         uint64_t early = 0;
         ReplicaActions a = { .more = true };
-        for (const ReplicaEvent *e = ev; a.more && !sim->stop; e = NULL) {
+        for (const ReplicaEvent *e = ev; a.more && !sim->stop && !node->dying; e = NULL) {
                 replica_step(node->replica, e, &a);
                 if (a.persist && (sim->options.host_faults & HOST_FAULT_ACK_BEFORE_SYNC))
                         early = a.persist->seq;

@@ -101,7 +101,8 @@ static void act(EtcdServer *s, const ReplicaActions *a) {
         if (a->snapshot)
                 snap_saver_start(s->saver, a->snapshot, a->snapshot_view);
         for (size_t i = 0; i < a->n_done; i++) {
-                finish_wait(s, &a->done[i]);
+                if (!s->failed) /* a snapshot that could not be loaded: the state is not what the replica believes */
+                        finish_wait(s, &a->done[i]);
                 free_result(s, a->done[i].result);
         }
         if (a->state_changed) {
