@@ -136,6 +136,11 @@ static void take_leases(EtcdServer *s) {
 
 /* ---- the timer ---- */
 
+/* As etcd: three election timeouts without a leader end the streams that require one. */
+static Usec no_leader_patience(const EtcdServer *s) {
+        return 3 * s->config->election_ms * USEC_PER_MSEC;
+}
+
 /* The only voter need not wait for an election timeout. */
 static void campaign_alone(EtcdServer *s) {
         const RaftConf *conf = raft_conf(replica_raft(s->replica));
@@ -166,6 +171,8 @@ void etcd_housekeeping_rearm(EtcdServer *s) {
         Usec at = next_expiry(s, now);
         if (s->compactor)
                 at = MIN(at, compactor_deadline(s->compactor));
+        if (s->leader_lost && s->led_calls.first)
+                at = MIN(at, MAX(s->leader_lost + no_leader_patience(s), now));
         if (!s->published || !s->members.version)
                 at = MIN(at, now + PUBLISH_RETRY);
         if (at != s->housekeeping_at) {
@@ -188,6 +195,8 @@ static int on_housekeeping(sd_event_source *src, uint64_t usec, void *user) {
         EtcdServer *s = user;
         s->housekeeping_at = 0;
         check_expiry(s);
+        if (s->leader_lost && s->leader_lost + no_leader_patience(s) <= now_monotonic())
+                apiv3_no_leader(s);
         if (s->compactor)
                 compactor_run(s->compactor, now_monotonic());
         etcd_housekeeping_rearm(s);

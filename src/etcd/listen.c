@@ -140,6 +140,7 @@ static const HttpRoute peer_routes[] = {
         { "/health", 0, 0, 0, etcd_serve_health },
         { "/metrics", 0, 0, 0, etcd_serve_metrics },
         { "/leases", 0, 0, 0, apiv3_peer_leases },
+        { "/members/promote", 0, HTTP_ROUTE_PREFIX, 0, apiv3_peer_promote },
         { "/", 0, HTTP_ROUTE_PREFIX, 0, not_found },
         {},
 };

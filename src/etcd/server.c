@@ -58,6 +58,7 @@ static void leader_changed(EtcdServer *s) {
         uint64_t leader = etcd_leader(s);
         if (leader == s->leader)
                 return;
+        s->leader_lost = leader ? 0 : now_monotonic();
         if (leader) {
                 s->stats.leader_changes++;
                 s->leader_since = now_monotonic();

@@ -95,7 +95,8 @@ struct EtcdServer {
         int64_t started_nsec;
         EtcdWait publish_wait, lease_wait, expire_wait, sync_wait, version_wait, compact_wait, alarm_wait;
         struct Compactor *compactor; /* owned, NULL when off */
-        LIST_HEAD(V3Call) moving_calls, physical_calls;
+        LIST_HEAD(V3Call) moving_calls, physical_calls, led_calls;
+        Usec leader_lost; /* when the leader went; 0 while there is one */
         int exit_code;
 };
 

@@ -143,6 +143,24 @@ def request(port, method, path, body=None, headers=None, timeout=10, events=None
         s.close()
 
 
+def pipeline(port, key, n):
+    """n v2 writes of rising numbers over one connection."""
+    s = socket.create_connection(("127.0.0.1", port), 20)
+    f = s.makefile("rb")
+    for start in range(0, n, 100):
+        for i in range(start, min(start + 100, n)):
+            body = f"value={i}"
+            s.sendall((f"PUT /v2/keys/{key} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                       f"Content-Length: {len(body)}\r\n\r\n{body}").encode())
+        for _ in range(start, min(start + 100, n)):
+            length = 0
+            while (line := f.readline().strip()):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            f.read(length)
+    s.close()
+
+
 def read_answer(s, method, events):
     f = s.makefile("rb")
     line = f.readline()

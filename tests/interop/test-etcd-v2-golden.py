@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from etcdlib import OURS, SOURCE, Tap, cluster, need, request
+from etcdlib import OURS, SOURCE, Tap, cluster, need, pipeline, request
 
 GOLDEN = os.path.join(SOURCE, "tests/data/golden/etcd-2.3.8-v2-api.txt")
 HEADERS = ("Content-Type", "X-Etcd-Index", "Location", "Allow", "X-Content-Type-Options")
@@ -110,8 +110,7 @@ def main():
                     request(m.client, "PUT", f"/v2/keys/st/{i}", f"value={i}")
                 continue
             if path == "/v2/keys/wi?wait=true&waitIndex=62" and head.startswith("400"):
-                for i in range(1101 - 1):
-                    request(m.client, "PUT", "/v2/keys/fill", f"value={i}")
+                pipeline(m.client, "fill", 1100)
             if line == "GET /v2/keys/t2" or line == "GET /v2/keys/t" and head.startswith("404"):
                 time.sleep(1.3)  # the recording waited for the expiry
             triggers = []

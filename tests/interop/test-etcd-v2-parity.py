@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from etcdlib import OURS, STOCK, Tap, cluster, need, request
+from etcdlib import OURS, STOCK, Tap, cluster, need, pipeline, request
 
 MASKED = {"transfer-encoding", "date", "x-raft-index", "x-raft-term", "x-etcd-cluster-id"}
 V = "/v2/keys"
@@ -291,8 +291,7 @@ def history(tap, ours, stock, ids):
             path = f"{V}/hist?wait=true&waitIndex={at}{rec}"
             compare(tap, path, *(request(m.client, "GET", path, events=1, timeout=3) for m in (ours, stock)), ids, False)
     for m in (ours, stock):
-        for i in range(1010):
-            request(m.client, "PUT", V + "/other", f"value={i}")
+        pipeline(m.client, "other", 1010)
     for at in (index, 1, index + 500):
         path = f"{V}/other?wait=true&waitIndex={at}"
         compare(tap, path, *(request(m.client, "GET", path, events=1, timeout=3) for m in (ours, stock)), ids, False)

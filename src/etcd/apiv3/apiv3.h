@@ -45,8 +45,10 @@ struct V3Call {
         void *state;      /* the method's own */
         Arena scratch;    /* streams: of the message at hand; unary calls use q->arena */
         bool ended, got_message;
-        bool moving, physical; /* is in the server's list of such calls, or will be */
+        bool moving, physical, forwarded; /* is in the server's list of such calls, or will be */
         LIST_LINK(V3Call) link; /* of calls that wait for something the log does not tell */
+        bool needs_leader;      /* a stream that must end when there is none */
+        LIST_LINK(V3Call) led;
 };
 
 /* ---- entry points ---- */
@@ -55,6 +57,10 @@ void apiv3_gateway(HttpReq *q, void *user);
 /* POST /leases?op=renew|ttl&id=HEX on the peer port: what only the leader knows about leases. */
 void apiv3_peer_leases(HttpReq *q, void *user);
 void apiv3_watch_deliver(Watcher *w);
+/* Ends the streams that asked to be told when their member has no leader. */
+void apiv3_no_leader(EtcdServer *s);
+/* POST /members/promote/ID on the peer port: a promotion that a follower was asked for. */
+void apiv3_peer_promote(HttpReq *q, void *user);
 /* Calls that wait for a change of leadership or for a physical compaction. */
 void apiv3_state_changed(EtcdServer *s);
 void apiv3_compacted(EtcdServer *s);
@@ -123,6 +129,7 @@ void v3_member_add(V3Call *c, const void *p, size_t n); /* cluster.c */
 void v3_member_remove(V3Call *c, const void *p, size_t n);
 void v3_member_update(V3Call *c, const void *p, size_t n);
 void v3_member_list(V3Call *c, const void *p, size_t n);
+void v3_promote_cancel(V3Call *c);
 void v3_member_promote(V3Call *c, const void *p, size_t n);
 void v3_status(V3Call *c, const void *p, size_t n); /* maintenance.c */
 void v3_alarm(V3Call *c, const void *p, size_t n);

@@ -111,6 +111,16 @@ static bool refuse_now(V3Call *c) {
         return true;
 }
 
+void apiv3_no_leader(EtcdServer *s) {
+        LIST_FOREACH(c, &s->led_calls, led) {
+                if (c->ended)
+                        continue;
+                if (c->method->cancel)
+                        c->method->cancel(c);
+                v3_fail(c, GRPC_UNAVAILABLE, "etcdserver: no leader");
+        }
+}
+
 /* ---- dispatch ---- */
 
 static void call_cancelled(HttpReq *q) {
@@ -124,6 +134,8 @@ static void call_cancelled(HttpReq *q) {
 
 static void call_free(HttpReq *q) {
         V3Call *c = q->user;
+        if (c->needs_leader)
+                LIST_REMOVE(&c->server->led_calls, c, led);
         arena_done(&c->scratch);
 }
 
@@ -187,7 +199,14 @@ V3Call *v3_call_new(HttpReq *q, EtcdServer *s, const V3Method *m, const V3Wire *
         q->user = c;
         q->on_cancel = call_cancelled;
         q->on_free = call_free;
-        return refuse_now(c) ? NULL : c;
+        if (refuse_now(c))
+                return NULL;
+        const char *has_leader = http_header(q, "hasleader");
+        if (m->open && has_leader && streq(has_leader, "true")) {
+                c->needs_leader = true;
+                LIST_APPEND(&s->led_calls, c, led);
+        }
+        return c;
 }
 
 void apiv3_grpc(HttpReq *q, EtcdServer *s) {

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
 #include "base/str.h"
+#include "etcd/apiv2/apiv2.h"
 #include "etcd/apiv3/apiv3.h"
+#include "http/client.h"
 #include "sys/clock.h"
+
+#include <stdio.h>
 
 #define LEARNER_READY_PERCENT 90U /* of the leader's log, as etcd */
 
@@ -71,6 +75,64 @@ static MemberResult learner_ready(const EtcdServer *s, uint64_t id) {
         return MEMBER_LEARNER_NOT_READY;
 }
 
+/* ---- a promotion that has to be asked of the leader, by POST /members/promote/ID on its peer port; the answer is 200
+ * or "CODE text" ---- */
+
+static void promote_ok(V3Call *c, const void *p, size_t n) {
+        http_respondf(c->q, 200, "ok\n");
+}
+
+static void promote_failed(V3Call *c, GrpcCode code, const char *message) {
+        http_respondf(c->q, 412, "%u %s\n", code, message);
+}
+
+static const V3Wire promote_wire = { .reply = promote_ok, .fail = promote_failed };
+
+static void promotion_answered(HttpCall *call, int r, void *user) {
+        V3Call *c = user;
+        c->state = NULL;
+        c->forwarded = false;
+        char *text = call->body.data;
+        unsigned code = GRPC_UNAVAILABLE;
+        int used = 0;
+        if (r >= 0 && call->status == 200) {
+                answer_members(c, NULL);
+                return;
+        }
+        if (r >= 0 && text && sscanf(text, "%u %n", &code, &used) == 1 && used > 0 && code < _GRPC_CODE_MAX)
+                v3_fail(c, (GrpcCode) code, strstrip(text + used));
+        else
+                v3_fail(c, GRPC_UNAVAILABLE, "etcdserver: leader changed");
+}
+
+static void forward_promotion(V3Call *c, uint64_t id) {
+        EtcdServer *s = c->server;
+        const Member *leader = members_find(&s->members, etcd_leader(s));
+        if (!leader || !leader->peer_urls || c->wire == &promote_wire) {
+                v3_fail(c, GRPC_UNAVAILABLE, "etcdserver: no leader");
+                return;
+        }
+        _cleanup_free_ char *url = xasprintf("%s/members/promote/%" PRIx64, leader->peer_urls[0], id);
+        HttpCallConfig config = { .method = "POST",
+                                  .url = url,
+                                  .timeout = etcd_request_timeout(s),
+                                  .on_done = promotion_answered,
+                                  .user = c };
+        HttpCall *call = NULL;
+        if (http_call(peers_client(s->peers), &config, &call, NULL) < 0)
+                v3_fail(c, GRPC_UNAVAILABLE, "etcdserver: no leader");
+        else {
+                c->state = call;
+                c->forwarded = true;
+        }
+}
+
+void v3_promote_cancel(V3Call *c) {
+        if (c->forwarded)
+                (void) http_call_cancel(c->state);
+        c->forwarded = false;
+}
+
 static void change(V3Call *c, MemberChange *ch) {
         EtcdServer *s = c->server;
         MemberResult r = members_check(&s->members, ch);
@@ -80,8 +142,8 @@ static void change(V3Call *c, MemberChange *ch) {
                 r = MEMBER_UNHEALTHY;
         if (r == MEMBER_OK && ch->type == MEMBER_PROMOTE) {
                 if (!etcd_is_leader(s)) {
+                        forward_promotion(c, ch->id);
                         member_change_done(ch);
-                        v3_fail(c, GRPC_FAILED_PRECONDITION, "etcdserver: not leader");
                         return;
                 }
                 r = learner_ready(s, ch->id);
@@ -146,6 +208,21 @@ void v3_member_promote(V3Call *c, const void *p, size_t n) {
         if (!m)
                 return;
         MemberChange ch = { .type = MEMBER_PROMOTE, .id = m->id };
+        change(c, &ch);
+}
+
+void apiv3_peer_promote(HttpReq *q, void *user) {
+        static const V3Method method = { .path = "/members/promote", .run = v3_member_promote };
+        const char *id = strrchr(q->path, '/') + 1;
+        uint64_t n;
+        if (!streq(q->method, "POST") || parse_u64_base(id, 16, &n) < 0) {
+                http_go_error(q, 400, "usage: POST /members/promote/ID");
+                return;
+        }
+        V3Call *c = v3_call_new(q, user, &method, &promote_wire);
+        if (!c)
+                return;
+        MemberChange ch = { .type = MEMBER_PROMOTE, .id = n };
         change(c, &ch);
 }
 
