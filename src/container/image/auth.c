@@ -245,3 +245,17 @@ bool insecure_listed(const char *json, size_t n, const char *domain) {
         }
         return false;
 }
+
+char **mirrors_listed(const char *json, size_t n) {
+        _cleanup_json_ json_t *j = NULL;
+        char **l = NULL;
+        if (ji_parse(json, n, 1U << 20, &j, NULL) < 0)
+                return NULL;
+        const json_t *list = ji_arr(j, "registry-mirrors");
+        for (size_t i = 0; i < json_array_size(list); i++) {
+                const char *item = json_string_value(json_array_get(list, i));
+                if (item)
+                        strv_add(&l, item);
+        }
+        return l;
+}

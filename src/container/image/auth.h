@@ -36,3 +36,5 @@ bool realm_trusted(const char *registry, const char *realm, bool plain_http);
 bool domain_is_loopback(const char *domain);
 /* Is the domain listed in daemon.json's "insecure-registries" (host, host:port, or CIDR)? */
 bool insecure_listed(const char *json, size_t n, const char *domain);
+/* daemon.json's "registry-mirrors": a strv of URLs, or NULL. */
+char **mirrors_listed(const char *json, size_t n);

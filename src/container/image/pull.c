@@ -556,19 +556,16 @@ static char *read_cert(const char *domain, const char *name) {
         return read_text(path);
 }
 
-static int pull_connected(Pull *p, char **ret_id, Err *err) {
+/* From one registry, which is the reference's own or a mirror of it. */
+static int pull_from(Pull *p, const char *domain, bool insecure, char **ret_id, Err *err) {
         Credentials credentials = {};
-        int r = load_credentials(p->options, p->ref.domain, &credentials, err);
+        int r = load_credentials(p->options, domain, &credentials, err);
         if (r < 0)
                 return r;
-        _cleanup_free_ char *daemon_json = read_text(p->options->daemon_json ? p->options->daemon_json
-                                                                            : "/etc/docker/daemon.json");
-        _cleanup_free_ char *ca = read_cert(p->ref.domain, "ca.crt"), *cert = read_cert(p->ref.domain, "client.cert"),
-                            *key = read_cert(p->ref.domain, "client.key");
+        _cleanup_free_ char *ca = read_cert(domain, "ca.crt"), *cert = read_cert(domain, "client.cert"),
+                            *key = read_cert(domain, "client.key");
         RegistryOptions o = {
-                .domain = p->ref.domain, .repo = p->ref.path, .credentials = credentials,
-                .insecure = domain_is_loopback(p->ref.domain) ||
-                            (daemon_json && insecure_listed(daemon_json, strlen(daemon_json), p->ref.domain)),
+                .domain = domain, .repo = p->ref.path, .credentials = credentials, .insecure = insecure,
                 .ca = ca, .client_cert = cert, .client_key = key,
         };
         r = registry_start(&o, &p->registry, err);
@@ -578,6 +575,38 @@ static int pull_connected(Pull *p, char **ret_id, Err *err) {
         r = p->options->all_tags ? pull_tags(p, ret_id, err) : pull_one(p, ret_id, err);
         p->registry = registry_stop(p->registry);
         return r;
+}
+
+/* daemon.json's "registry-mirrors" stand in for docker.io only, as with docker. What a mirror cannot give is asked
+ * of docker.io itself. */
+static int pull_mirrored(Pull *p, const char *daemon_json, char **ret_id) {
+        _cleanup_strv_ char **mirrors = streq(p->ref.domain, "docker.io") && daemon_json
+                        ? mirrors_listed(daemon_json, strlen(daemon_json)) : NULL;
+        STRV_FOREACH(m, mirrors) {
+                const char *plain = startswith(*m, "http://"), *tls = startswith(*m, "https://");
+                _cleanup_free_ char *domain = xstrdup(plain ? plain : strempty(tls));
+                domain[strcspn(domain, "/")] = 0;
+                if (!*domain)
+                        continue;
+                bool insecure = plain || insecure_listed(daemon_json, strlen(daemon_json), domain);
+                if (pull_from(p, domain, insecure, ret_id, NULL) >= 0)
+                        return 1;
+                drop_layers(p);
+                err_done(&p->failure);
+        }
+        return 0;
+}
+
+static int pull_connected(Pull *p, char **ret_id, Err *err) {
+        const char *domain = p->ref.domain;
+        _cleanup_free_ char *daemon_json = read_text(p->options->daemon_json ? p->options->daemon_json
+                                                                            : "/etc/docker/daemon.json");
+        if (pull_mirrored(p, daemon_json, ret_id) > 0)
+                return 0;
+        return pull_from(p, domain,
+                         domain_is_loopback(domain) ||
+                                         (daemon_json && insecure_listed(daemon_json, strlen(daemon_json), domain)),
+                         ret_id, err);
 }
 
 int image_pull(ImageStore *s, const char *reference, const PullOptions *options, char **ret_id, Err *err) {
