@@ -13,6 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SEGMENT "wal-0000000000000001.log"
 
+static const WalConfig small = { .segment_size = 4096 };
+
 static void add_records(const uint8_t *data, size_t size, Buf *b) {
         Rd rd = rd_new(data, size);
         uint8_t type, last;
@@ -75,7 +77,7 @@ static void check_open(const Buf *b) {
         _cleanup_(wal_freep) Wal *w = NULL;
         _cleanup_(wal_state_done) WalState s = {};
         _cleanup_(err_done) Err err = {};
-        int r = wal_open(disk, NULL, &w, &s, &err);
+        int r = wal_open(disk, &small, &w, &s, &err);
         if (r < 0 && !err.msg)
                 abort();
         if (r < 0)
@@ -89,7 +91,7 @@ static void check_open(const Buf *b) {
                 return;
         w = wal_free(w);
         wal_state_done(&s);
-        if (wal_open(disk, NULL, &w, &s, NULL) < 0 || wal_state_last_index(&s) != index)
+        if (wal_open(disk, &small, &w, &s, NULL) < 0 || wal_state_last_index(&s) != index)
                 abort();
 }
 
