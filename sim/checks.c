@@ -23,15 +23,17 @@ void check_applied(Sim *sim, uint64_t id, uint64_t index, uint64_t term, uint64_
                 c->n_applied = MAX(c->n_applied, index + 1);
                 uint64_t other = (uint64_t) (uintptr_t) map_getu(&c->uids, uid);
                 if (uid > 0 && other > 0)
-                        sim_fail(sim, "request %" PRIu64 " was applied twice: at %" PRIu64 " and %" PRIu64, uid, other,
-                                 index);
+                        sim_fail(sim, "request %" PRIu64 " was applied twice: at %" PRIu64 " and %" PRIu64,
+                                 uid, other, index);
                 else if (uid > 0)
                         (void) map_putu(&c->uids, uid, (void *) (uintptr_t) index);
                 return;
         }
         if (at->term != term || at->content != content)
-                sim_fail(sim, "node %" PRIu64 " applied another entry at %" PRIu64 " (term %" PRIu64 ", before: %" PRIu64
-                         ")", id, index, term, at->term);
+                sim_fail(sim,
+                         "node %" PRIu64 " applied another entry at %" PRIu64 " (term %" PRIu64
+                         ", before: %" PRIu64 ")",
+                         id, index, term, at->term);
         else if (at->state != state)
                 sim_fail(sim, "node %" PRIu64 " has another state after applying %" PRIu64, id, index);
 }
@@ -42,7 +44,8 @@ static void check_leader(Sim *sim, Node *node) {
         uint64_t term = raft_term(raft);
         uint64_t known = (uint64_t) (uintptr_t) map_getu(&c->leaders, term);
         if (known > 0 && known != node->id) {
-                sim_fail(sim, "two leaders in term %" PRIu64 ": %" PRIu64 " and %" PRIu64, term, known, node->id);
+                sim_fail(sim, "two leaders in term %" PRIu64 ": %" PRIu64 " and %" PRIu64, term, known,
+                         node->id);
                 return;
         }
         if (node->leader_term == term)
@@ -63,8 +66,10 @@ static void check_leader(Sim *sim, Node *node) {
                 if (r == -ENODATA || c->applied[i].term == 0 || c->applied[i].known >= term)
                         continue;
                 if (r < 0 || t != c->applied[i].term) {
-                        sim_fail(sim, "the leader of term %" PRIu64 ", node %" PRIu64 ", lacks the committed entry %"
-                                 PRIu64, term, node->id, i);
+                        sim_fail(sim,
+                                 "the leader of term %" PRIu64 ", node %" PRIu64
+                                 ", lacks the committed entry %" PRIu64,
+                                 term, node->id, i);
                         return;
                 }
         }
@@ -89,16 +94,21 @@ static void check_pair(Sim *sim, const Node *a, const Node *b) {
                 if (raft_term_at(x, i, &s) < 0 || raft_term_at(y, i, &t) < 0)
                         return;
                 if (same && s != t) {
-                        sim_fail(sim, "the logs of %" PRIu64 " and %" PRIu64 " differ at %" PRIu64
-                                 " and agree behind it", a->id, b->id, i);
+                        sim_fail(sim,
+                                 "the logs of %" PRIu64 " and %" PRIu64 " differ at %" PRIu64
+                                 " and agree behind it",
+                                 a->id, b->id, i);
                         return;
                 }
                 same |= s == t;
                 const RaftEntry *e = raft_entry_at(x, i), *f = raft_entry_at(y, i);
                 if (s == t && e && f &&
-                    (e->len != f->len || e->type != f->type || (e->len > 0 && memcmp(e->data, f->data, e->len) != 0))) {
-                        sim_fail(sim, "the logs of %" PRIu64 " and %" PRIu64 " hold different entries of term %" PRIu64
-                                 " at %" PRIu64, a->id, b->id, s, i);
+                    (e->len != f->len || e->type != f->type ||
+                     (e->len > 0 && memcmp(e->data, f->data, e->len) != 0))) {
+                        sim_fail(sim,
+                                 "the logs of %" PRIu64 " and %" PRIu64
+                                 " hold different entries of term %" PRIu64 " at %" PRIu64,
+                                 a->id, b->id, s, i);
                         return;
                 }
         }
@@ -146,12 +156,15 @@ void check_end(Sim *sim) {
                 if (!node->up)
                         sim_fail(sim, "the faults are over, and node %" PRIu64 " is not up", node->id);
                 else if (replica_applied(node->replica) + slack < last)
-                        sim_fail(sim, "the faults are over, and node %" PRIu64 " has applied %" PRIu64 " of %" PRIu64,
+                        sim_fail(sim,
+                                 "the faults are over, and node %" PRIu64 " has applied %" PRIu64
+                                 " of %" PRIu64,
                                  node->id, replica_applied(node->replica), last);
         }
         uint64_t end = raft_last_index(replica_raft(leader->replica));
         if (end < sim->checks.acked)
-                sim_fail(sim, "entry %" PRIu64 " was acknowledged; the log ends at %" PRIu64, sim->checks.acked, end);
+                sim_fail(sim, "entry %" PRIu64 " was acknowledged; the log ends at %" PRIu64,
+                         sim->checks.acked, end);
         uint32_t key = 0;
         Verdict v = history_check(&sim->history, &key, &sim->report->undecided);
         if (v == NOT_LINEARIZABLE && !sim->stop) {

@@ -4,6 +4,8 @@
 
 #include "sim/sim.h"
 
+#define COMPACTION SIZE_MAX /* in SimClient.op */
+
 static void again(Sim *sim, SimClient *c, Usec pause) {
         sim_at(sim, sim->now + pause, EVENT_CLIENT, c->number, 0, NULL);
 }
@@ -17,7 +19,8 @@ static Usec think(Sim *sim) {
 static bool is_useful(Sim *sim, const Node *node, const RaftConf *conf) {
         if (!node->up || node->paused || node->dying || node->retired)
                 return false;
-        return !sim->calm || !conf || raft_conf_is_voter(conf, node->id) || raft_conf_is_learner(conf, node->id);
+        return !sim->calm || !conf || raft_conf_is_voter(conf, node->id) ||
+               raft_conf_is_learner(conf, node->id);
 }
 
 static unsigned some_node_up(Sim *sim) {
@@ -32,12 +35,13 @@ static unsigned some_node_up(Sim *sim) {
         return SIM_NODES_MAX;
 }
 
-static void begin(Sim *sim, SimClient *c, unsigned n, ReplicaEventType type, ReplicaRequest *q) {
+static void begin(Sim *sim, SimClient *c, unsigned n, ReplicaEventType type, ReplicaRequest *q,
+                  bool recorded) {
         Node *node = &sim->nodes[n];
         c->node = n;
         c->request = q->id = ++sim->next_request;
         c->is_read = type == REPLICA_EV_READ;
-        c->is_conf = type == REPLICA_EV_CONF_CHANGE;
+        c->unrecorded = !recorded;
         q->deadline = node_clock(sim, node) + sim->swarm.election * rng_range(&sim->rng_client, 2, 6);
         (void) map_putu(&sim->requests, q->id, c);
         ReplicaEvent ev = { .type = type, .now = node_clock(sim, node), .request = *q };
@@ -48,8 +52,10 @@ static void begin(Sim *sim, SimClient *c, unsigned n, ReplicaEventType type, Rep
 static void read_locally(Sim *sim, unsigned n) {
         const Node *node = &sim->nodes[n];
         uint64_t at = machine_applied(node->machine);
-        if (at > 0 && (at >= sim->checks.n_applied || sim->checks.applied[at].state != machine_hash(node->machine)))
-                sim_fail(sim, "a serializable read of node %" PRIu64 " shows a state that never was", node->id);
+        if (at > 0 &&
+            (at >= sim->checks.n_applied || sim->checks.applied[at].state != machine_hash(node->machine)))
+                sim_fail(sim, "a serializable read of node %" PRIu64 " shows a state that never was",
+                         node->id);
 }
 
 static uint64_t last_value(Sim *sim, uint32_t key) {
@@ -85,7 +91,18 @@ static void change_membership(Sim *sim, SimClient *c, unsigned n) {
         }
         c->op = change.type == RAFT_CONF_REMOVE ? target : SIM_NODES_MAX;
         ReplicaRequest q = { .conf = &change };
-        begin(sim, c, n, REPLICA_EV_CONF_CHANGE, &q);
+        begin(sim, c, n, REPLICA_EV_CONF_CHANGE, &q, false);
+}
+
+/* Its outcome shows in the state hash, not in the history. */
+static bool compact(Sim *sim, SimClient *c, unsigned n) {
+        _cleanup_(buf_done) Buf b = {};
+        if (!machine_compact_encode(sim->nodes[n].machine, ++sim->next_value, &b))
+                return false;
+        c->op = COMPACTION;
+        ReplicaRequest q = { .data = b.data, .len = b.len };
+        begin(sim, c, n, REPLICA_EV_PROPOSE, &q, false);
+        return true;
 }
 
 void client_act(Sim *sim, SimClient *c) {
@@ -102,6 +119,8 @@ void client_act(Sim *sim, SimClient *c) {
                 change_membership(sim, c, n);
                 return;
         }
+        if (dice == 99 && compact(sim, c, n))
+                return;
         MachineOp op = { .key = (uint32_t) rng_below(rng, sim->swarm.keys), .uid = ++sim->next_value };
         op.code = dice < 40 ? OP_CODE_PUT : dice < 60 ? OP_CODE_CAS : OP_CODE_GET;
         if (dice >= 95) {
@@ -118,11 +137,13 @@ void client_act(Sim *sim, SimClient *c) {
         c->op = history_invoke(&sim->history, c->number, &op, sim->now);
         sim->report->operations++;
         ReplicaRequest q = { .data = b.data, .len = b.len };
-        begin(sim, c, n, op.code == OP_CODE_GET ? REPLICA_EV_READ : REPLICA_EV_PROPOSE, &q);
+        begin(sim, c, n, op.code == OP_CODE_GET ? REPLICA_EV_READ : REPLICA_EV_PROPOSE, &q, true);
 }
 
 static void conf_done(Sim *sim, const SimClient *c, const ReplicaDone *done) {
         if (done->error < 0 || done->refused)
+                return;
+        if (c->op == COMPACTION)
                 return;
         sim->report->conf_changes++;
         if (c->op < SIM_NODES_MAX)
@@ -138,15 +159,18 @@ void client_done(Sim *sim, unsigned n, const ReplicaDone *done) {
         }
         c->request = 0;
         again(sim, c, think(sim));
-        if (c->is_conf) {
+        if (c->unrecorded) {
                 conf_done(sim, c, done);
                 return;
         }
         const MachineOp *op = &sim->history.ops[c->op].op;
         if (done->error == 0) {
-                MachineResult res = { .seen = c->is_read ? machine_read(sim->nodes[n].machine, op->key) : 0 };
+                MachineResult res = { .seen = c->is_read ? machine_read(sim->nodes[n].machine, op->key)
+                                                         : 0 };
                 if (!c->is_read)
                         res = *(const MachineResult *) done->result;
+                if (op->code == OP_CODE_CAS && res.ok)
+                        res.seen = op->expected;
                 history_return(&sim->history, c->op, &res, sim->now);
                 if (!c->is_read)
                         sim->checks.acked = MAX(sim->checks.acked, done->index);
@@ -166,9 +190,9 @@ void clients_node_died(Sim *sim, unsigned n) {
                         continue;
                 (void) map_delu(&sim->requests, c->request);
                 c->request = 0;
-                if (!c->is_conf && c->is_read)
+                if (!c->unrecorded && c->is_read)
                         history_drop(&sim->history, c->op);
-                else if (!c->is_conf)
+                else if (!c->unrecorded)
                         sim->report->open_operations++;
                 again(sim, c, think(sim));
         }

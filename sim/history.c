@@ -35,10 +35,10 @@ void history_drop(History *h, size_t i) {
 typedef struct Check {
         const Operation **ops; /* by invocation */
         size_t n;
-        uint64_t *done;  /* bit per operation: linearized */
+        uint64_t *done; /* bit per operation: linearized */
         size_t words;
-        Map seen;        /* configurations: done bits and value */
-        size_t *stack;   /* the order so far */
+        Map seen;         /* configurations: done bits and value */
+        size_t *stack;    /* the order so far */
         uint64_t *values; /* before each of the stack */
         size_t depth;
         uint64_t steps;
@@ -55,8 +55,9 @@ static bool observes(const Operation *o, uint64_t value) {
         return known ? o->result.seen == value : o->op.expected == value;
 }
 
-/* A write whose end nobody knows and whose value nobody saw may be taken not to have happened; without this the
- * search drowns in them. Repeats until nothing changes, since such a CAS may have been the only witness. */
+/* A write whose end nobody knows and whose value nobody saw may be taken not to have happened; without this
+ * the search drowns in them. Repeats until nothing changes, since such a CAS may have been the only witness.
+ */
 static void drop_unseen(Check *c) {
         for (bool again = true; again;) {
                 again = false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the clients did and saw, and whether a single copy of the data could have answered so: linearizability after
- * Wing and Gong, with Lowe's memory of configurations seen, one key at a time. */
+/* What the clients did and saw, and whether a single copy of the data could have answered so:
+ * linearizability after Wing and Gong, with Lowe's memory of configurations seen, one key at a time. */
 
 #include "base/time.h"
 #include "sim/machine.h"

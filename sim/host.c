@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the server does with threads: writing the log in groups, and snapshots beside the work. Here each step is an
- * event, so that anything may happen between two of them. */
+/* What the server does with threads: writing the log in groups, and snapshots beside the work. Here each
+ * step is an event, so that anything may happen between two of them. */
 
 #include "sim/sim.h"
 
@@ -66,7 +66,8 @@ static void write_group(Sim *sim, unsigned n) {
 void host_submit(Sim *sim, unsigned n, Buf *batch, uint64_t seq, bool must_sync, bool purge) {
         Node *node = &sim->nodes[n];
         GROW(node->jobs, node->cap_jobs, node->n_jobs + 1);
-        node->jobs[node->n_jobs++] = (WalJob){ .batch = *batch, .seq = seq, .must_sync = must_sync, .purge = purge };
+        node->jobs[node->n_jobs++] =
+                        (WalJob){ .batch = *batch, .seq = seq, .must_sync = must_sync, .purge = purge };
         *batch = (Buf){};
         write_group(sim, n);
 }
@@ -157,10 +158,11 @@ static int load(Sim *sim, Node *node, SnapReader *reader, Err *err) {
         uint64_t index = snap_reader_meta(reader)->index;
         const Checks *c = &sim->checks;
         if (machine_applied(node->machine) != index)
-                sim_fail(sim, "the snapshot at %" PRIu64 " on node %" PRIu64 " holds the state of %" PRIu64, index,
-                         node->id, machine_applied(node->machine));
+                sim_fail(sim, "the snapshot at %" PRIu64 " on node %" PRIu64 " holds the state of %" PRIu64,
+                         index, node->id, machine_applied(node->machine));
         else if (index >= c->n_applied || c->applied[index].state != machine_hash(node->machine))
-                sim_fail(sim, "the snapshot at %" PRIu64 " on node %" PRIu64 " holds another state", index, node->id);
+                sim_fail(sim, "the snapshot at %" PRIu64 " on node %" PRIu64 " holds another state", index,
+                         node->id);
         return 0;
 }
 

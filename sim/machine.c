@@ -3,33 +3,31 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "etcd/store/store.h"
 
-typedef struct State {
-        uint64_t values[MACHINE_KEYS_MAX];
-        uint64_t index, term, hash;
-        uint64_t revision; /* counts what was applied, as the store's does: an entry applied twice must show */
-} State;
+#include <stdio.h>
+
+#define COMPACT_KEEP 20 /* revisions */
 
 struct Machine {
-        State state;
+        Store *store;          /* owned */
+        Store *old;            /* owned: replaced by a snapshot while a view of it was still open */
+        MachineView *view;     /* weak: the open one */
+        StoreRestore *restore; /* owned */
         MachineWatch watch;
         void *ctx;
-        Buf restore;
 };
 
 struct MachineView {
-        State state;
-        size_t at;
+        Machine *machine;
+        StoreSnapshot *snapshot; /* owned */
 };
 
 static const uint8_t hash_key[16] = "simulator-state";
 
-static uint64_t hash_of(const void *p, size_t n) {
-        return siphash24(p ?: "", n, hash_key);
-}
-
 Machine *machine_new(MachineWatch watch, void *ctx) {
         Machine *m = xnew(Machine, 1);
+        m->store = store_new(NULL);
         m->watch = watch;
         m->ctx = ctx;
         return m;
@@ -38,62 +36,129 @@ Machine *machine_new(MachineWatch watch, void *ctx) {
 Machine *machine_free(Machine *m) {
         if (!m)
                 return NULL;
-        buf_done(&m->restore);
+        assert(!m->view);
+        store_restore_free(m->restore);
+        store_free(m->store);
+        store_free(m->old);
         free(m);
         return NULL;
 }
 
+/* ---- commands ---- */
+
+typedef struct KeyName {
+        char text[16];
+} KeyName;
+
+static Bytes key_bytes(KeyName *name, uint32_t key) {
+        int n = snprintf(name->text, sizeof(name->text), "key-%u", key);
+        return (Bytes){ name->text, (size_t) n };
+}
+
+/* A value is its number in 16 hex digits; some are made long, so that batches, segments and snapshots fill
+ * up. */
+static void value_encode(Buf *b, uint64_t value) {
+        buf_addf(b, "%016" PRIx64, value);
+        if (value % 16 == 0)
+                for (unsigned i = 0; i < 200; i++)
+                        buf_addf(b, "%x", (unsigned) (value * i % 16));
+}
+
+static uint64_t value_decode(Bytes v) {
+        uint64_t value = 0;
+        for (size_t i = 0; i < 16 && i < v.n; i++)
+                value = value << 4 | (uint64_t) (v.p[i] <= '9' ? v.p[i] - '0' : v.p[i] - 'a' + 10);
+        return value;
+}
+
+static void encode_cas(const MachineOp *op, Bytes key, Bytes value, Command *c, Buf *to) {
+        _cleanup_(buf_done) Buf expected = {};
+        value_encode(&expected, op->expected);
+        CompareReq compare = { .result = CMP_EQUAL,
+                               .target = CMP_VALUE,
+                               .key = key,
+                               .value = { expected.data, expected.len } };
+        if (op->expected == 0)
+                compare = (CompareReq){ .result = CMP_EQUAL, .target = CMP_CREATE, .key = key };
+        OpReq put = { .kind = OP_PUT, .put = { .key = key, .value = value } };
+        OpReq get = { .kind = OP_RANGE, .range = { .key = key } };
+        c->kind = CMD_TXN;
+        c->txn = (TxnReq){ .compares = &compare,
+                           .n_compares = 1,
+                           .success = &put,
+                           .n_success = 1,
+                           .failure = &get,
+                           .n_failure = 1 };
+        cmd_encode(c, to);
+}
+
 void machine_op_encode(const MachineOp *op, Buf *to) {
-        buf_add_le32(to, op->code);
-        buf_add_le32(to, op->key);
-        buf_add_le64(to, op->value);
-        buf_add_le64(to, op->expected);
-        buf_add_le64(to, op->uid);
-        /* Some entries are large, so that batches, segments and messages fill up. */
-        if (op->uid % 16 == 0)
-                for (unsigned i = 0; i < 300; i++)
-                        buf_add_le64(to, op->uid * i);
+        KeyName name;
+        Bytes key = key_bytes(&name, op->key);
+        _cleanup_(buf_done) Buf value = {};
+        value_encode(&value, op->value);
+        Command c = { .seq = op->uid };
+        if (op->code == OP_CODE_CAS) {
+                encode_cas(op, key, (Bytes){ value.data, value.len }, &c, to);
+                return;
+        }
+        c.kind = CMD_PUT;
+        c.put = (PutReq){ .key = key, .value = { value.data, value.len }, .prev_kv = op->uid % 2 };
+        cmd_encode(&c, to);
 }
 
-static int op_decode(const void *p, size_t n, MachineOp *ret) {
-        uint32_t code = 0;
-        Rd rd = rd_new(p, n);
-        if (n == 0 || rd_le32(&rd, &code) < 0 || rd_le32(&rd, &ret->key) < 0 || rd_le64(&rd, &ret->value) < 0 ||
-            rd_le64(&rd, &ret->expected) < 0 || rd_le64(&rd, &ret->uid) < 0 || ret->key >= MACHINE_KEYS_MAX)
-                return -EBADMSG;
-        ret->code = (OpCode) code;
-        return 0;
+bool machine_compact_encode(Machine *m, uint64_t uid, Buf *to) {
+        Command c = { .kind = CMD_COMPACT,
+                      .seq = uid,
+                      .compact.revision = store_revision(m->store) - COMPACT_KEEP };
+        if (c.compact.revision <= store_compact_revision(m->store))
+                return false;
+        cmd_encode(&c, to);
+        return true;
 }
 
-static void advance(Machine *m, uint64_t index, uint64_t term, const void *data, size_t n, uint64_t uid) {
-        State *s = &m->state;
-        s->index = index;
-        s->term = term;
-        s->revision++;
-        s->hash = 0;
-        s->hash = hash_of(s, sizeof(*s));
-        m->watch(m->ctx, index, term, hash_of(data, n), uid, s->hash);
+static MachineResult read_result(const ApplyResult *r) {
+        MachineResult res = { .ok = true };
+        if (r->kind != CMD_TXN || r->error != STORE_OK)
+                return res;
+        res.ok = r->txn.succeeded;
+        if (!res.ok && r->txn.n_responses == 1 && r->txn.responses[0].range.n_kvs == 1)
+                res.seen = value_decode(r->txn.responses[0].range.kvs[0].value);
+        return res;
+}
+
+/* ---- what the replica calls ---- */
+
+static void watch(Machine *m, uint64_t index, uint64_t term, const void *data, size_t n, uint64_t uid) {
+        m->watch(m->ctx, index, term, siphash24(data ?: "", n, hash_key), uid, store_hash(m->store));
 }
 
 static void *apply(void *ctx, uint64_t index, uint64_t term, const void *data, size_t n, uint64_t request) {
         Machine *m = ctx;
-        MachineOp op = {};
-        MachineResult res = {};
-        if (op_decode(data, n, &op) == 0) {
-                uint64_t *at = &m->state.values[op.key];
-                res = (MachineResult){ .seen = *at, .ok = op.code == OP_CODE_PUT || *at == op.expected };
-                if (res.ok)
-                        *at = op.value;
-        }
-        advance(m, index, term, data, n, op.uid);
+        ApplyResult r = {};
+        CmdKind kind;
+        uint64_t proposer = 0, uid = 0;
+        if (n > 0)
+                (void) cmd_peek(data, n, &kind, &proposer, &uid);
+        store_apply(m->store, index, term, data, n, &r);
+        MachineResult res = read_result(&r);
+        apply_result_done(&r);
+        (void) store_compact_step(m->store);
+        watch(m, index, term, data, n, uid);
         return request ? xmemdup(&res, sizeof(res)) : NULL;
 }
 
-static bool apply_conf(void *ctx, uint64_t index, uint64_t term, const RaftConfChange *change, uint64_t request,
-                       void **ret_result) {
+static bool apply_conf(void *ctx, uint64_t index, uint64_t term, const RaftConfChange *change,
+                       uint64_t request, void **ret_result) {
         Machine *m = ctx;
         uint64_t content[2] = { change->type, change->id };
-        advance(m, index, term, content, sizeof(content), 0);
+        /* Every member change also takes a revision, so that an entry that is applied twice shows. */
+        _cleanup_(buf_done) Buf b = {};
+        KeyName name;
+        Command c = { .kind = CMD_PUT, .put.key = key_bytes(&name, MACHINE_KEYS_MAX) };
+        cmd_encode(&c, &b);
+        store_apply(m->store, index, term, b.data, b.len, NULL);
+        watch(m, index, term, content, sizeof(content), 0);
         *ret_result = request ? xnew(MachineResult, 1) : NULL;
         /* Now and then the state machine says no: raft's membership must stay as it is, everywhere. */
         return change->type != RAFT_CONF_UPDATE;
@@ -105,9 +170,14 @@ static void free_result(void *ctx, void *result) {
 
 static void *snapshot(void *ctx) {
         Machine *m = ctx;
-        MachineView *v = xnew(MachineView, 1);
-        v->state = m->state;
-        return v;
+        if (m->view)
+                return NULL;
+        StoreSnapshot *s = NULL;
+        if (store_snapshot_begin(m->store, "extra", 5, &s) < 0)
+                return NULL;
+        m->view = xnew(MachineView, 1);
+        *m->view = (MachineView){ .machine = m, .snapshot = s };
+        return m->view;
 }
 
 ReplicaMachine machine_interface(Machine *m) {
@@ -120,43 +190,63 @@ ReplicaMachine machine_interface(Machine *m) {
         };
 }
 
+/* ---- reading, snapshots ---- */
+
 uint64_t machine_read(Machine *m, uint32_t key) {
-        assert(key < MACHINE_KEYS_MAX);
-        return m->state.values[key];
+        KeyName name;
+        RangeReq q = { .key = key_bytes(&name, key) };
+        _cleanup_(arena_done) Arena arena = {};
+        RangeResult r = {};
+        StoreError e = store_range(m->store, &q, &arena, &r);
+        assert(e == STORE_OK);
+        return r.n_kvs == 1 ? value_decode(r.kvs[0].value) : 0;
 }
 
 uint64_t machine_applied(const Machine *m) {
-        return m->state.index;
+        return store_applied_index(m->store);
 }
 
 uint64_t machine_hash(const Machine *m) {
-        return m->state.hash;
+        return store_hash(m->store);
 }
 
 int machine_view_next(MachineView *v, Buf *to) {
-        size_t n = MIN(sizeof(State) / 3, sizeof(State) - v->at);
-        buf_add(to, (const char *) &v->state + v->at, n);
-        v->at += n;
-        return v->at < sizeof(State);
+        return store_snapshot_next(v->snapshot, to);
 }
 
 MachineView *machine_view_free(MachineView *v) {
+        if (!v)
+                return NULL;
+        Machine *m = v->machine;
+        store_snapshot_end(v->snapshot);
+        m->view = NULL;
+        m->old = store_free(m->old);
         free(v);
         return NULL;
 }
 
 void machine_restore_begin(Machine *m) {
-        buf_clear(&m->restore);
+        store_restore_free(m->restore);
+        m->restore = store_restore_new(NULL);
 }
 
 int machine_restore_add(Machine *m, const void *p, size_t n) {
-        buf_add(&m->restore, p, n);
-        return m->restore.len <= sizeof(State) ? 0 : -EBADMSG;
+        return store_restore_add(m->restore, p, n, NULL);
 }
 
 int machine_restore_end(Machine *m) {
-        if (m->restore.len != sizeof(State))
-                return -EBADMSG;
-        memcpy(&m->state, m->restore.data, sizeof(State));
-        return 0;
+        Store *store = NULL;
+        _cleanup_(buf_done) Buf extra = {};
+        int r = store_restore_finish(m->restore, &store, &extra, NULL);
+        m->restore = store_restore_free(m->restore);
+        if (r < 0)
+                return r;
+        if (m->view) {
+                assert(!m->old);
+                m->old = m->store;
+        } else {
+                store_free(m->store);
+        }
+        m->store = store;
+        return store_hash(store) == store_hash_slow(store) ? 0 : -EBADMSG;
 }

@@ -35,6 +35,8 @@ Machine *machine_new(MachineWatch watch, void *ctx);
 Machine *machine_free(Machine *m);
 ReplicaMachine machine_interface(Machine *m);
 void machine_op_encode(const MachineOp *op, Buf *to);
+/* A compaction of what is older; false when there is nothing to compact. */
+bool machine_compact_encode(Machine *m, uint64_t uid, Buf *to);
 uint64_t machine_read(Machine *m, uint32_t key);
 uint64_t machine_applied(const Machine *m);
 uint64_t machine_hash(const Machine *m);

@@ -13,7 +13,8 @@
 static volatile uint64_t seed_now;
 
 static void tell_seed(int sig) {
-        fprintf(stderr, "\nsim: seed %" PRIu64 " ended by signal %d; replay it with: sim --seed %" PRIu64 " -v\n",
+        fprintf(stderr,
+                "\nsim: seed %" PRIu64 " ended by signal %d; replay it with: sim --seed %" PRIu64 " -v\n",
                 seed_now, sig, seed_now);
         (void) signal(sig, SIG_DFL);
         (void) raise(sig);
@@ -36,11 +37,12 @@ static void add(SimReport *to, const SimReport *r) {
 
 static void print_sums(const SimReport *r, uint64_t seeds, Usec took) {
         printf("# %" PRIu64 " seeds in %.1f s: %" PRIu64 " events, %" PRIu64 " entries applied, %" PRIu64
-               " operations (%" PRIu64 " of unknown end), %" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64
-               " starts, %" PRIu64 " snapshots, %" PRIu64 " installed, %" PRIu64 " membership changes, %" PRIu64
-               " keys undecided\n",
-               seeds, (double) took / 1e6, r->events, r->entries, r->operations, r->open_operations, r->elections,
-               r->crashes, r->recoveries, r->snapshots, r->installs, r->conf_changes, r->undecided);
+               " operations (%" PRIu64 " of unknown end), %" PRIu64 " elections, %" PRIu64
+               " crashes, %" PRIu64 " starts, %" PRIu64 " snapshots, %" PRIu64 " installed, %" PRIu64
+               " membership changes, %" PRIu64 " keys undecided\n",
+               seeds, (double) took / 1e6, r->events, r->entries, r->operations, r->open_operations,
+               r->elections, r->crashes, r->recoveries, r->snapshots, r->installs, r->conf_changes,
+               r->undecided);
 }
 
 static bool run_one(uint64_t seed, bool verbose, SimReport *sum) {
@@ -52,8 +54,8 @@ static bool run_one(uint64_t seed, bool verbose, SimReport *sum) {
         if (isempty(r.failure))
                 return true;
         fflush(stdout);
-        fprintf(stderr, "sim: seed %" PRIu64 ": %s\n     replay it with: sim --seed %" PRIu64 " -v\n", seed, r.failure,
-                seed);
+        fprintf(stderr, "sim: seed %" PRIu64 ": %s\n     replay it with: sim --seed %" PRIu64 " -v\n", seed,
+                r.failure, seed);
         return false;
 }
 

@@ -11,7 +11,8 @@ static unsigned any_node(Sim *sim) {
 static unsigned leader_or_any(Sim *sim) {
         if (rng_below(&sim->rng_nemesis, 2) == 0)
                 for (unsigned i = 0; i < sim->n_nodes; i++)
-                        if (sim->nodes[i].up && raft_role(replica_raft(sim->nodes[i].replica)) == RAFT_LEADER)
+                        if (sim->nodes[i].up &&
+                            raft_role(replica_raft(sim->nodes[i].replica)) == RAFT_LEADER)
                                 return i;
         return any_node(sim);
 }
@@ -85,7 +86,8 @@ static void disk_cut(Sim *sim) {
 static void disk_error(Sim *sim) {
         Node *node = &sim->nodes[any_node(sim)];
         sim_disk_fail_at(node->disk, 1 + rng_below(&sim->rng_nemesis, 60),
-                         rng_below(&sim->rng_nemesis, 2) == 0 ? -EIO : -ENOSPC, rng_below(&sim->rng_nemesis, 4) == 0);
+                         rng_below(&sim->rng_nemesis, 2) == 0 ? -EIO : -ENOSPC,
+                         rng_below(&sim->rng_nemesis, 4) == 0);
         sim->report->disk_faults++;
 }
 
@@ -95,7 +97,8 @@ static void clock_jump(Sim *sim) {
         node->armed = 0;
         sim_trace(sim, "the clock of node %" PRIu64 " jumps", node->id);
         if (node->up)
-                sim_at(sim, node->armed = sim->now + 1, EVENT_TIMER, (unsigned) (node - sim->nodes), node->epoch, NULL);
+                sim_at(sim, node->armed = sim->now + 1, EVENT_TIMER, (unsigned) (node - sim->nodes),
+                       node->epoch, NULL);
 }
 
 static void transfer(Sim *sim) {
@@ -109,34 +112,49 @@ static void transfer(Sim *sim) {
         node_event(sim, n, &ev);
 }
 
-/* Half of the time before its first message arrives anywhere, otherwise while the first entries are under way. */
+/* Before its first message arrives anywhere, while the first entries are under way, or any time after. */
 void nemesis_new_leader(Sim *sim, unsigned n) {
         Rng *rng = &sim->rng_nemesis;
         const Swarm *s = &sim->swarm;
         if (!s->hunts || sim->calm || rng_below(rng, 8) == 0)
                 return;
-        Usec span = rng_below(rng, 2) == 0 ? s->latency : 4 * (s->latency + s->jitter + s->sync_latency);
+        const Usec spans[] = { s->latency, 4 * (s->latency + s->jitter + s->sync_latency), s->election * 2 };
+        Usec span = spans[rng_below(rng, ELEMENTSOF(spans))];
         sim_at(sim, sim->now + rng_below(rng, span), EVENT_HUNT, n, 0, NULL);
+}
+
+static void isolate(Sim *sim, unsigned n, bool both_ways) {
+        for (unsigned i = 0; i < sim->n_nodes; i++) {
+                sim->links[n][i].cut = i != n;
+                sim->links[i][n].cut = i != n && both_ways;
+        }
 }
 
 void nemesis_hunt(Sim *sim, unsigned n) {
         Rng *rng = &sim->rng_nemesis;
-        Node *node = &sim->nodes[n];
-        uint64_t dice = rng_below(rng, 10);
-        sim_trace(sim, "node %" PRIu64 " is hunted (%" PRIu64 ")", node->id, dice);
-        if (dice < 2) {
-                if (node->up)
+        uint64_t dice = rng_below(rng, 12);
+        sim_trace(sim, "node %" PRIu64 " is hunted (%" PRIu64 ")", sim->nodes[n].id, dice);
+        /* Whoever was cut off before comes back, so that old and new leaders meet. */
+        if (dice < 9 && rng_below(rng, 8) > 0)
+                heal_links(sim);
+        if (dice < 3) {
+                /* The one who may know more is out of reach when the others elect. */
+                unsigned other = any_node(sim);
+                if (sim->nodes[n].up)
                         node_crash(sim, n, false);
+                if (other != n)
+                        isolate(sim, other, true);
+        } else if (dice < 8) {
+                isolate(sim, n, true);
         } else if (dice < 9) {
-                /* Whoever was cut off before comes back, so that old and new leaders meet. */
-                if (rng_below(rng, 8) > 0)
-                        heal_links(sim);
-                for (unsigned i = 0; i < sim->n_nodes; i++) {
-                        sim->links[n][i].cut = i != n;
-                        sim->links[i][n].cut = i != n && dice < 8;
-                }
+                isolate(sim, n, false);
+        } else if (dice < 10) {
+                sim_disk_cut_at(sim->nodes[n].disk, 1 + rng_below(rng, 4));
         } else {
-                sim_disk_cut_at(node->disk, 1 + rng_below(rng, 4));
+                /* Somebody who has just voted for it forgets what it did not save. */
+                unsigned other = any_node(sim);
+                if (sim->nodes[other].up)
+                        node_crash(sim, other, false);
         }
 }
 
@@ -148,16 +166,16 @@ typedef struct Misfortune {
 void nemesis_strike(Sim *sim) {
         const Swarm *s = &sim->swarm;
         const Misfortune all[] = {
-                { s->partitions, partition },   { s->clogs, clog_links },
-                { s->pauses, pause_node },      { s->crashes, crash },
-                { s->disk_cuts, disk_cut },     { s->disk_errors, disk_error },
+                { s->partitions, partition },   { s->clogs, clog_links },   { s->pauses, pause_node },
+                { s->crashes, crash },          { s->disk_cuts, disk_cut }, { s->disk_errors, disk_error },
                 { s->clock_jumps, clock_jump }, { s->transfers, transfer },
         };
         const Misfortune *chosen = &all[rng_below(&sim->rng_nemesis, ELEMENTSOF(all))];
         if (chosen->on)
                 chosen->strike(sim);
         Usec pause = chosen->on ? s->nemesis_pause : s->nemesis_pause / 8;
-        sim_at(sim, sim->now + rng_range(&sim->rng_nemesis, pause / 4, pause * 2), EVENT_NEMESIS, 0, 0, NULL);
+        sim_at(sim, sim->now + rng_range(&sim->rng_nemesis, pause / 4, pause * 2), EVENT_NEMESIS, 0, 0,
+               NULL);
 }
 
 void nemesis_heal(Sim *sim) {

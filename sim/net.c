@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The network: every pair of nodes has a link in each direction that loses, delays, repeats, reorders, clogs or is
- * cut. Messages travel in their wire form. Snapshots travel as streams that break with the link. */
+/* The network: every pair of nodes has a link in each direction that loses, delays, repeats, reorders, clogs
+ * or is cut. Messages travel in their wire form. Snapshots travel as streams that break with the link. */
 
 #include "sim/sim.h"
 
@@ -33,12 +33,14 @@ static void deliver_later(Sim *sim, unsigned from, unsigned to, const Buf *bytes
 void net_send(Sim *sim, unsigned from, const RaftMsg *m) {
         unsigned to = node_number(sim, m->to);
         assert(m->from == sim->nodes[from].id);
-        if (to == SIM_NODES_MAX || to == from || sim->links[from][to].cut || rng_ppm(&sim->rng_net, sim->swarm.loss))
+        if (to == SIM_NODES_MAX || to == from || sim->links[from][to].cut ||
+            rng_ppm(&sim->rng_net, sim->swarm.loss))
                 return;
         _cleanup_(buf_done) Buf b = {};
         raft_msg_encode(m, &b);
         deliver_later(sim, from, to, &b, sim->swarm.jitter == 0);
-        /* A stream connection does not repeat; raft does not mind, but a forwarded proposal must come once. */
+        /* A stream connection does not repeat; raft does not mind, but a forwarded proposal must come once.
+         */
         if (m->type != RAFT_MSG_PROP && rng_ppm(&sim->rng_net, sim->swarm.duplicate))
                 deliver_later(sim, from, to, &b, false);
 }
@@ -64,7 +66,8 @@ void net_send_snapshot(Sim *sim, unsigned from, const RaftMsg *head) {
         s->head.snap = &s->meta;
         if (to < SIM_NODES_MAX)
                 s->to_epoch = sim->nodes[to].epoch;
-        sim_trace(sim, "node %" PRIu64 " streams snapshot %" PRIu64 " to %" PRIu64, node->id, s->meta.index, head->to);
+        sim_trace(sim, "node %" PRIu64 " streams snapshot %" PRIu64 " to %" PRIu64, node->id, s->meta.index,
+                  head->to);
         _cleanup_(err_done) Err err = {};
         int r = snap_source_open(sim_disk_ops(node->disk), s->meta.index, s->meta.term, &s->source, &err);
         if (r < 0)
@@ -87,8 +90,8 @@ static bool stream_broken(const Sim *sim, const Stream *s) {
         if (s->to >= SIM_NODES_MAX || !s->source)
                 return true;
         const Node *from = &sim->nodes[s->from], *to = &sim->nodes[s->to];
-        return !from->up || from->epoch != s->from_epoch || !to->up || to->epoch != s->to_epoch || to->paused ||
-               from->paused || sim->links[s->from][s->to].cut;
+        return !from->up || from->epoch != s->from_epoch || !to->up || to->epoch != s->to_epoch ||
+               to->paused || from->paused || sim->links[s->from][s->to].cut;
 }
 
 static void sink_close(Node *to) {

@@ -55,7 +55,8 @@ void node_message(Sim *sim, unsigned n, Packet *p) {
         RaftMsg m = {};
         int r = raft_msg_decode(block, block->bytes, block->size, &m);
         if (r < 0) {
-                sim_fail(sim, "a message from %" PRIu64 " cannot be read: %s", sim->nodes[p->from].id, strerror(-r));
+                sim_fail(sim, "a message from %" PRIu64 " cannot be read: %s", sim->nodes[p->from].id,
+                         strerror(-r));
                 return;
         }
         ReplicaEvent ev = { .type = REPLICA_EV_RECEIVE, .now = node_clock(sim, node), .msg = &m };
@@ -129,7 +130,9 @@ void node_event(Sim *sim, unsigned n, const ReplicaEvent *ev) {
                 return;
         arm(sim, n);
         if (early > 0) {
-                ReplicaEvent done = { .type = REPLICA_EV_PERSISTED, .now = node_clock(sim, node), .seq = early };
+                ReplicaEvent done = { .type = REPLICA_EV_PERSISTED,
+                                      .now = node_clock(sim, node),
+                                      .seq = early };
                 node_event(sim, n, &done);
         }
 }
@@ -140,12 +143,12 @@ void node_release(Sim *sim, unsigned n) {
         Node *node = &sim->nodes[n];
         node->replica = replica_free(node->replica);
         node->wal = wal_free(node->wal);
-        node->machine = machine_free(node->machine);
         /* Nobody cleans up after a dead process. */
         sim_disk_detach(node->disk, true);
         node->writer = snap_writer_free(node->writer);
         node->sink = snap_sink_free(node->sink);
         node->view = machine_view_free(node->view);
+        node->machine = machine_free(node->machine);
         for (size_t i = 0; i < node->n_jobs; i++)
                 buf_done(&node->jobs[i].batch);
         node->n_jobs = 0;
@@ -170,7 +173,8 @@ void node_crash(Sim *sim, unsigned n, bool kill) {
         sim_disk_detach(node->disk, false);
         if (node->retired)
                 return;
-        Usec pause = rng_range(&node->rng, sim->swarm.election / 10, sim->swarm.election * 3);
+        Usec pause = rng_range(&node->rng, sim->swarm.election / 20,
+                               sim->swarm.election * (sim->swarm.hunts ? 1 : 3));
         sim_at(sim, sim->now + pause, EVENT_START, n, node->epoch, NULL);
 }
 
@@ -190,7 +194,8 @@ void node_reap(Sim *sim, unsigned n) {
         node_crash(sim, n, rng_below(&node->rng, 2) == 0);
 }
 
-static void applied(void *ctx, uint64_t index, uint64_t term, uint64_t content, uint64_t uid, uint64_t state) {
+static void applied(void *ctx, uint64_t index, uint64_t term, uint64_t content, uint64_t uid,
+                    uint64_t state) {
         Node *node = ctx;
         node->sim->report->entries++;
         uint64_t now = node->replica ? raft_term(replica_raft(node->replica)) : term;

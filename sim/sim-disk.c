@@ -114,7 +114,8 @@ static void names_done(Names *l) {
 static void names_copy(Names *to, const Names *from, Inode *const *inodes) {
         names_done(to);
         for (size_t i = 0; i < from->n; i++)
-                names_set(to, from->list[i].name, inodes ? inodes[from->list[i].inode->id] : from->list[i].inode);
+                names_set(to, from->list[i].name,
+                          inodes ? inodes[from->list[i].inode->id] : from->list[i].inode);
 }
 
 static void change_name(SimDisk *d, const char *name, Inode *inode) {
@@ -421,8 +422,8 @@ void sim_disk_detach(SimDisk *d, bool detached) {
         d->cut_at = d->fail_at = 0;
 }
 
-/* Which of the changes since the last sync a file keeps. A sector is written as it was in memory at some moment, so
- * it holds the first so many of the writes to it; other sectors may be older or newer. */
+/* Which of the changes since the last sync a file keeps. A sector is written as it was in memory at some
+ * moment, so it holds the first so many of the writes to it; other sectors may be older or newer. */
 typedef struct Tear {
         SimDiskCut how;
         unsigned luck;   /* percent of sectors that are up to date */
@@ -462,8 +463,8 @@ static void tear_choose(SimDisk *d, const Inode *inode, SimDiskCut how, Tear *t)
         t->n_limits = (size_t) (end / DISK_SECTOR + 1);
         t->limits = xnew(size_t, t->n_limits);
         for (size_t i = 0; i < t->n_limits; i++)
-                t->limits[i] = rng_below(&d->rng, 100) < t->luck ? SIZE_MAX :
-                                                                   rng_below(&d->rng, inode->n_changes + 1);
+                t->limits[i] = rng_below(&d->rng, 100) < t->luck ? SIZE_MAX
+                                                                 : rng_below(&d->rng, inode->n_changes + 1);
 }
 
 static void tear_file(SimDisk *d, Inode *inode, SimDiskCut how) {
@@ -475,7 +476,8 @@ static void tear_file(SimDisk *d, Inode *inode, SimDiskCut how) {
                         tear_write(inode, i, &t);
                         continue;
                 }
-                bool keep = how == SIM_CUT_KEEP || (how == SIM_CUT_TEAR && rng_below(&d->rng, 100) < t.luck) ||
+                bool keep = how == SIM_CUT_KEEP ||
+                            (how == SIM_CUT_TEAR && rng_below(&d->rng, 100) < t.luck) ||
                             (how == SIM_CUT_PREFIX && t.budget > 0);
                 if (keep)
                         apply_change(&inode->durable, c);
@@ -491,8 +493,9 @@ void sim_disk_power_cut(SimDisk *d, SimDiskCut how) {
         for (size_t i = 0; i < d->n_inodes; i++)
                 if (d->inodes[i]->n_changes > 0)
                         tear_file(d, d->inodes[i], how);
-        size_t keep = how == SIM_CUT_LOSE ? 0 : how == SIM_CUT_KEEP ? d->n_changes :
-                                                                      rng_below(&d->rng, d->n_changes + 1);
+        size_t keep = how == SIM_CUT_LOSE   ? 0
+                      : how == SIM_CUT_KEEP ? d->n_changes
+                                            : rng_below(&d->rng, d->n_changes + 1);
         /* A rename is two changes, the new name first: never stop between them. */
         while (keep > 0 && keep < d->n_changes && !d->changes[keep].inode && d->changes[keep - 1].inode)
                 keep--;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A disk in memory that behaves as badly as a real one may. It keeps, per file, what is durable and, in order,
- * what was done since the last fdatasync(); the names likewise. sim_disk_power_cut() makes of this what a
- * machine would find after the lights went out: of the unsynced writes any sectors, of the unsynced names a
- * prefix. Faults strike by operation number or by chance. */
+/* A disk in memory that behaves as badly as a real one may. It keeps, per file, what is durable and, in
+ * order, what was done since the last fdatasync(); the names likewise. sim_disk_power_cut() makes of this
+ * what a machine would find after the lights went out: of the unsynced writes any sectors, of the unsynced
+ * names a prefix. Faults strike by operation number or by chance. */
 
 #include "etcd/disk/disk.h"
 #include "sim/rng.h"
@@ -25,7 +25,8 @@ DEFINE_CLEANUP(SimDisk *, sim_disk_free)
 /* Weak; disk_free() of it does nothing, so that the medium outlives the process that used it. */
 Disk *sim_disk_ops(SimDisk *d);
 
-/* The operation with this number (counted from 1 on, from now) does not return: the power goes. 0 = never. */
+/* The operation with this number (counted from 1 on, from now) does not return: the power goes. 0 = never.
+ */
 void sim_disk_cut_at(SimDisk *d, uint64_t op);
 /* The operation with this number fails with `error`; `again`: and all that follow do too. 0 = never. */
 void sim_disk_fail_at(SimDisk *d, uint64_t op, int error, bool again);
@@ -36,8 +37,8 @@ uint64_t sim_disk_operations(const SimDisk *d);
 bool sim_disk_is_off(const SimDisk *d);
 /* Whether an injected error was handed out since the last power cut. */
 bool sim_disk_has_failed(const SimDisk *d);
-/* From here on every operation fails, as for a process that is gone; the medium stays as it is. false: a new process
- * begins, and injected errors are forgotten. */
+/* From here on every operation fails, as for a process that is gone; the medium stays as it is. false: a new
+ * process begins, and injected errors are forgotten. */
 void sim_disk_detach(SimDisk *d, bool detached);
 /* What a new start finds. Files that are still open must be closed (by their owner) before. */
 void sim_disk_power_cut(SimDisk *d, SimDiskCut how);

@@ -62,7 +62,11 @@ static SimEvent heap_pop(Sim *sim) {
 
 void sim_at(Sim *sim, Usec at, EventKind kind, unsigned node, uint64_t epoch, void *p) {
         assert(at >= sim->now);
-        heap_push(sim, (SimEvent){ .at = at, .order = sim->next_order++, .kind = kind, .node = node, .epoch = epoch,
+        heap_push(sim, (SimEvent){ .at = at,
+                                   .order = sim->next_order++,
+                                   .kind = kind,
+                                   .node = node,
+                                   .epoch = epoch,
                                    .p = p });
 }
 
@@ -185,7 +189,7 @@ static void handle(Sim *sim, SimEvent *e) {
 
 static void set_up(Sim *sim) {
         Rng rng = rng_new(sim->options.seed), swarm = rng_fork(&rng);
-        swarm_choose(&sim->swarm, &swarm);
+        swarm_choose(&sim->swarm, &swarm, sim->options.hunt);
         sim->rng_net = rng_fork(&rng);
         sim->rng_nemesis = rng_fork(&rng);
         sim->rng_client = rng_fork(&rng);
@@ -250,7 +254,8 @@ void sim_run(const SimOptions *options, SimReport *ret) {
         sim->options = *options;
         sim->report = ret;
         set_up(sim);
-        Usec end = sim->swarm.chaos + sim->swarm.calm, late = end - sim->swarm.election * 4 - sim->swarm.think * 14;
+        Usec end = sim->swarm.chaos + sim->swarm.calm,
+             late = end - sim->swarm.election * 4 - sim->swarm.think * 14;
         size_t late_ops = 0;
         while (!sim->stop && sim->n_heap > 0 && sim->heap[0].at < end) {
                 SimEvent e = heap_pop(sim);

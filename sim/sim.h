@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The deterministic simulator: a whole cluster in one process, all of it chosen by one seed. The nodes run the
- * production code (raft, replica, write-ahead log, snapshots, state machine); network, disks, clocks and clients
- * are ours, and misbehave. Two phases: first faults, in which nothing wrong may be seen; then the faults end and
- * everything must get well again. docs/simulator.md is the manual.
+/* The deterministic simulator: a whole cluster in one process, all of it chosen by one seed. The nodes run
+ * the production code (raft, replica, write-ahead log, snapshots, state machine); network, disks, clocks and
+ * clients are ours, and misbehave. Two phases: first faults, in which nothing wrong may be seen; then the
+ * faults end and everything must get well again. docs/simulator.md is the manual.
  *
  * Invariants: no clock, no address and no hash order decides anything, so a seed replays exactly; every draw
  * belongs to one part's own generator, so that tracing or checking does not change the run. */
@@ -32,12 +32,14 @@ typedef enum HostFault {
 typedef struct SimOptions {
         uint64_t seed;
         bool verbose;
+        bool hunt; /* let this seed hunt new leaders, which otherwise every fourth does */
         unsigned raft_faults, replica_faults, host_faults;
 } SimOptions;
 
 typedef struct SimReport {
         char failure[512]; /* empty: all is well */
-        uint64_t events, entries, operations, open_operations, elections, crashes, snapshots, installs, recoveries;
+        uint64_t events, entries, operations, open_operations, elections, crashes, snapshots, installs,
+                        recoveries;
         uint64_t torn, disk_faults, conf_changes, undecided;
 } SimReport;
 
@@ -51,14 +53,15 @@ typedef struct Swarm {
         Usec heartbeat, election;
         Usec latency, jitter;
         uint32_t loss, duplicate;
-        bool partitions, one_way, clogs, crashes, disk_cuts, pauses, clock_jumps, clock_drift, membership, transfers;
+        bool partitions, one_way, clogs, crashes, disk_cuts, pauses, clock_jumps, clock_drift, membership,
+                        transfers;
         bool pre_vote, check_quorum;
         bool slow_disks, disk_errors, hunts;
         Usec sync_latency;
         uint32_t enospc, eio;
         uint64_t segment_size, snapshot_entries, keep_entries;
         uint32_t batch_bytes, inflight;
-        Usec chaos, calm; /* how long either phase lasts */
+        Usec chaos, calm;   /* how long either phase lasts */
         Usec nemesis_pause; /* between misfortunes, on average */
         Usec think;         /* between the operations of a client */
 } Swarm;
@@ -141,7 +144,7 @@ typedef struct Node {
         Usec armed;         /* time of the latest timer event; older ones are void; 0: none */
         /* what is to happen to the process when the present step is done */
         bool storage_failed, dying;
-        struct Sim *sim; /* weak */
+        struct Sim *sim;      /* weak */
         uint64_t leader_term; /* for which leader completeness was checked */
 } Node;
 
@@ -155,8 +158,8 @@ typedef struct SimClient {
         unsigned number;
         unsigned node;
         uint64_t request; /* 0: idle */
-        size_t op;        /* in the history */
-        bool is_read, is_conf;
+        size_t op;        /* in the history; otherwise the node that a membership change removes */
+        bool is_read, unrecorded;
         Usec give_up;
 } SimClient;
 
@@ -181,10 +184,10 @@ typedef struct Sim {
         Map requests; /* id: SimClient */
 } Sim;
 
-#define sim_trace(sim, ...)                                                                                   \
-        do {                                                                                                  \
-                if ((sim)->options.verbose)                                                                   \
-                        sim_trace_line((sim), __VA_ARGS__);                                                   \
+#define sim_trace(sim, ...)                                                                                 \
+        do {                                                                                                \
+                if ((sim)->options.verbose)                                                                 \
+                        sim_trace_line((sim), __VA_ARGS__);                                                 \
         } while (0)
 void sim_trace_line(Sim *sim, const char *fmt, ...) _printf_(2, 3);
 /* Remembers the first violation and ends the run. */
@@ -192,7 +195,7 @@ void sim_fail(Sim *sim, const char *fmt, ...) _printf_(2, 3);
 void sim_at(Sim *sim, Usec at, EventKind kind, unsigned node, uint64_t epoch, void *p);
 
 /* swarm.c */
-void swarm_choose(Swarm *s, Rng *rng);
+void swarm_choose(Swarm *s, Rng *rng, bool hunt);
 char *swarm_describe(const Swarm *s);
 /* The leader of the highest term that is up, or NULL. */
 Node *sim_leader(Sim *sim);
@@ -219,8 +222,8 @@ void host_save_begin(Sim *sim, unsigned n, const RaftSnapMeta *meta, void *view)
 void host_save_step(Sim *sim, unsigned n);
 void host_restore(Sim *sim, unsigned n, const RaftSnapMeta *meta);
 int host_load(Sim *sim, unsigned n, SnapReader *reader, Err *err);
-/* Notes a failed disk operation: power cut, or an error that ends the process. node_reap() acts on it, once the
- * present event is done. */
+/* Notes a failed disk operation: power cut, or an error that ends the process. node_reap() acts on it, once
+ * the present event is done. */
 void host_disk_failed(Sim *sim, unsigned n, const char *what, int error, const Err *err);
 void node_reap(Sim *sim, unsigned n);
 /* client.c */

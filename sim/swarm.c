@@ -35,7 +35,7 @@ static void choose_sizes(Swarm *s, Rng *rng) {
         s->nemesis_pause = PICK(rng, 100, 300, 800) * USEC_PER_MSEC;
 }
 
-void swarm_choose(Swarm *s, Rng *rng) {
+void swarm_choose(Swarm *s, Rng *rng, bool hunt) {
         *s = (Swarm){};
         choose_sizes(s, rng);
         s->latency = PICK(rng, 100, 500, 2000, 10000);
@@ -62,7 +62,7 @@ void swarm_choose(Swarm *s, Rng *rng) {
         s->transfers = quarter(rng);
         s->slow_disks = quarter(rng);
         s->disk_errors = quarter(rng);
-        s->hunts = quarter(rng);
+        s->hunts = quarter(rng) || hunt;
         if (s->hunts) {
                 s->partitions = s->one_way = s->clogs = s->crashes = s->disk_cuts = s->pauses = false;
                 s->membership = s->transfers = s->clock_jumps = false;
