@@ -347,6 +347,9 @@ static int pull_layers(Pull *p, const Image *config, char *const *chains, Err *e
                 say(p, l->label, l->state == LAYER_EXISTS ? "Already exists" : "Pulling fs layer", 0, 0);
         }
         int r = request_more(p, err);
+        for (size_t i = p->next_wanted; i < p->n_layers; i++)
+                if (p->layers[i].state == LAYER_WAITING)
+                        say(p, p->layers[i].label, "Waiting", 0, 0);
         for (size_t i = 0; i < p->n_layers && r >= 0; i++) {
                 PullLayer *l = &p->layers[i];
                 if (l->state == LAYER_EXISTS)

@@ -10,6 +10,7 @@
 #include "sys/fs.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -54,6 +55,7 @@ typedef struct Worker {
         char *base;   /* owned: "https://host" once it is known which scheme works */
         char *token;  /* owned: bearer token, or NULL */
         bool basic;
+        bool contacted, local, refused; /* see open_socket() */
         Err setup; /* why no request can work: the answer to all of them */
         int setup_code;
 } Worker;
@@ -71,7 +73,36 @@ static void set_blob(CURL *c, CURLoption option, const char *pem) {
         (void) curl_easy_setopt(c, option, &blob);
 }
 
-static void set_common(CURL *c, const RegistryOptions *o) {
+static bool is_own_machine(const struct sockaddr *a) {
+        if (a->sa_family == AF_INET) {
+                uint32_t v4 = ntohl(((const struct sockaddr_in *) a)->sin_addr.s_addr);
+                return v4 >> 24 == 127 || v4 >> 16 == 0xa9fe || v4 == 0;
+        }
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *) a)->sin6_addr;
+        if (a->sa_family != AF_INET6)
+                return true;
+        return IN6_IS_ADDR_LOOPBACK(v6) || IN6_IS_ADDR_LINKLOCAL(v6) || IN6_IS_ADDR_UNSPECIFIED(v6) ||
+               (IN6_IS_ADDR_V4MAPPED(v6) && (v6->s6_addr[12] == 127 || (v6->s6_addr[12] == 169 && v6->s6_addr[13] == 254)));
+}
+
+/* A registry elsewhere may not send us (by redirect or realm) to services of this very machine, nor to the
+ * metadata service of a cloud. If the registry itself is here (or a proxy), such addresses are allowed. */
+static curl_socket_t open_socket(void *userdata, curlsocktype purpose, struct curl_sockaddr *a) {
+        Worker *w = userdata;
+        bool own = is_own_machine(&a->addr);
+        if (!w->contacted)
+                w->local = w->local || own;
+        else if (own && !w->local) {
+                w->refused = true;
+                return CURL_SOCKET_BAD;
+        }
+        return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+static void set_common(CURL *c, Worker *w) {
+        const RegistryOptions *o = w->options;
+        (void) curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        (void) curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, w);
         const char *protocols = o->insecure ? "https,http" : "https";
         (void) curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, protocols);
         (void) curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, protocols);
@@ -172,7 +203,7 @@ static int fetch_token(Worker *w, const Challenge *ch, Err *err) {
         _cleanup_free_ char *scope = url_escape(c, raw_scope);
         _cleanup_free_ char *query = xasprintf("service=%s&scope=%s", service, scope);
         _cleanup_free_ char *url = NULL, *form = NULL;
-        set_common(c, o);
+        set_common(c, w);
         if (o->credentials.identity_token) {
                 _cleanup_free_ char *refresh = url_escape(c, o->credentials.identity_token);
                 form = xasprintf("grant_type=refresh_token&client_id=coracle&refresh_token=%s&%s", refresh, query);
@@ -194,7 +225,8 @@ static int fetch_token(Worker *w, const Challenge *ch, Err *err) {
         (void) curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &code);
         curl_easy_cleanup(c);
         if (k != CURLE_OK)
-                return err_set(err, -EIO, "token server %s: %s", ch->realm, curl_easy_strerror(k));
+                return err_set(err, -EIO, "token server %s: %s", ch->realm,
+                               w->refused ? "it is an address of this machine" : curl_easy_strerror(k));
         if (code != 200)
                 return err_set(err, code == 401 || code == 403 ? -EACCES : -EIO,
                                "token server %s answered %ld: %s", ch->realm, code,
@@ -240,7 +272,7 @@ static size_t on_ping_header(char *p, size_t size, size_t n, void *userdata) {
 static CURLcode ping_once(Worker *w, const char *scheme, Ping *ping, long *ret_code) {
         CURL *c = curl_easy_init();
         _cleanup_free_ char *url = xasprintf("%s://%s/v2/", scheme, api_host(w->options->domain));
-        set_common(c, w->options);
+        set_common(c, w);
         (void) curl_easy_setopt(c, CURLOPT_URL, url);
         (void) curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_ping_header);
         (void) curl_easy_setopt(c, CURLOPT_HEADERDATA, ping);
@@ -268,6 +300,7 @@ static int contact(Worker *w, Err *err) {
                                k == CURLE_SSL_CONNECT_ERROR && !w->options->insecure ?
                                        " (a registry without TLS must be listed in \"insecure-registries\" of "
                                        "/etc/docker/daemon.json)" : "");
+        w->contacted = true;
         w->base = xasprintf("%s://%s", scheme, host);
         if (code == 401)
                 return authenticate(w, ping.challenge, err);
@@ -419,7 +452,7 @@ static void start_attempt(Worker *w, Transfer *t) {
         else
                 curl_easy_reset(t->easy);
         _cleanup_free_ char *url = request_url(w, t);
-        set_common(t->easy, w->options);
+        set_common(t->easy, w);
         set_auth(t->easy, w);
         (void) curl_easy_setopt(t->easy, CURLOPT_URL, url);
         (void) curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
@@ -508,6 +541,10 @@ static void on_attempt_done(Worker *w, Transfer *t, CURLcode k) {
         if (k == CURLE_UNSUPPORTED_PROTOCOL || k == CURLE_TOO_MANY_REDIRECTS) {
                 finish(t, -EPROTO, code, k == CURLE_TOO_MANY_REDIRECTS ? "redirected too often"
                                                                        : "redirected to an address of a forbidden kind");
+                return;
+        }
+        if (k == CURLE_COULDNT_CONNECT && w->refused) {
+                finish(t, -EPROTO, code, "redirected to an address of this machine");
                 return;
         }
         if (k != CURLE_OK) {

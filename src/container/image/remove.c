@@ -114,7 +114,7 @@ static void mark_containers(ImageStore *s, Marks *m) {
 }
 
 /* Deletes the entries of ROOT/<folder> that are not marked. */
-static void sweep_folder(const ImageStore *s, const char *folder, const Map *marked, char ***deleted) {
+static void sweep_folder(const ImageStore *s, const char *folder, const Map *marked) {
         _cleanup_free_ char *path = store_path(s, "%s", folder);
         DIR *d = opendir(path);
         if (!d)
@@ -123,14 +123,14 @@ static void sweep_folder(const ImageStore *s, const char *folder, const Map *mar
                 if (streq(e->d_name, ".") || streq(e->d_name, "..") || map_has(marked, e->d_name, strlen(e->d_name)))
                         continue;
                 _cleanup_free_ char *p = path_join(path, e->d_name);
-                if (rm_rf(p) >= 0 && deleted && hex64_valid(e->d_name))
-                        strv_addf(deleted, "sha256:%s", e->d_name);
+                (void) rm_rf(p);
         }
         (void) closedir(d);
 }
 
-/* Layers are renamed to tmp/ first, so that a half-deleted one is never taken for a whole. */
-static void sweep_layers(const ImageStore *s, const Map *marked) {
+/* Layers are renamed to tmp/, so that a half-deleted one is never taken for a whole; the caller deletes them when
+ * it no longer holds the locks, as that takes time. */
+static void sweep_layers(const ImageStore *s, const Map *marked, char ***ret_dead) {
         _cleanup_free_ char *path = store_path(s, "layers");
         DIR *d = opendir(path);
         if (!d)
@@ -141,7 +141,7 @@ static void sweep_layers(const ImageStore *s, const Map *marked) {
                 _cleanup_free_ char *from = path_join(path, e->d_name);
                 _cleanup_free_ char *to = store_path(s, "tmp/dead-%016" PRIx64, random_u64());
                 if (rename(from, to) >= 0)
-                        (void) rm_rf(to);
+                        strv_push(ret_dead, TAKE_PTR(to));
         }
         (void) closedir(d);
 }
@@ -175,7 +175,7 @@ static void sweep_partials(const ImageStore *s) {
 }
 
 /* Under LOCK_EX of both locks. */
-static int sweep_locked(ImageStore *s, Err *err) {
+static int sweep_locked(ImageStore *s, char ***ret_dead, Err *err) {
         _cleanup_(marks_done) Marks m = {};
         _cleanup_strv_ char **ids = NULL;
         int r = image_ids(s, &ids, err);
@@ -184,9 +184,9 @@ static int sweep_locked(ImageStore *s, Err *err) {
         STRV_FOREACH(i, ids)
                 mark_image(s, *i, &m);
         mark_containers(s, &m);
-        sweep_layers(s, &m.layers);
-        sweep_folder(s, "l", &m.links, NULL);
-        sweep_folder(s, "blobs/sha256", &m.blobs, NULL);
+        sweep_layers(s, &m.layers, ret_dead);
+        sweep_folder(s, "l", &m.links);
+        sweep_folder(s, "blobs/sha256", &m.blobs);
         sweep_temporaries(s, "images");
         sweep_temporaries(s, "");
         sweep_partials(s);
@@ -194,13 +194,22 @@ static int sweep_locked(ImageStore *s, Err *err) {
 }
 
 int store_sweep(ImageStore *s, Err *err) {
-        _cleanup_close_ int ingest = -EBADF, lock = -EBADF;
-        int r = store_lock(s, "ingest.lock", LOCK_EX | LOCK_NB, &ingest, err);
-        if (r == -EWOULDBLOCK)
-                return 0; /* whoever ingests may rely on layers that no image has yet; there will be another time */
-        if (r >= 0)
-                r = store_lock(s, "lock", LOCK_EX, &lock, err);
-        return r < 0 ? r : sweep_locked(s, err);
+        _cleanup_strv_ char **dead = NULL;
+        {
+                _cleanup_close_ int ingest = -EBADF, lock = -EBADF;
+                int r = store_lock(s, "ingest.lock", LOCK_EX | LOCK_NB, &ingest, err);
+                if (r == -EWOULDBLOCK)
+                        return 0; /* whoever ingests may rely on layers that no image has yet; another time */
+                if (r >= 0)
+                        r = store_lock(s, "lock", LOCK_EX, &lock, err);
+                if (r >= 0)
+                        r = sweep_locked(s, &dead, err);
+                if (r < 0)
+                        return r;
+        }
+        STRV_FOREACH(i, dead)
+                (void) rm_rf(*i);
+        return 0;
 }
 
 /* ---- rmi ---- */
