@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A snapshot file from outside: fed whole, and again in pieces; both ways must see the same. First byte odd: the rest
- * is payload for a file of our own making, of which a byte is then damaged: that must be noticed. */
+/* A snapshot file from outside: fed whole, and again in pieces; both ways must see the same. First byte odd:
+ * the rest is payload for a file of our own making, of which a byte is then damaged: that must be noticed.
+ */
 
 #include "base/alloc.h"
 #include "etcd/disk/snap-internal.h"

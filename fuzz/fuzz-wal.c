@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A log segment from outside. First byte 0: the rest is the file as it is. Otherwise the rest describes records (type,
- * last, le16 length, payload), which get right checksums, so that the meaning of records is reached too.
- * Beyond "no crash": what is accepted has a right checksum, any flipped bit in it is noticed, and what was opened can
- * be written to and opened again with everything in it. */
+/* A log segment from outside. First byte 0: the rest is the file as it is. Otherwise the rest describes
+ * records (type, last, le16 length, payload), which get right checksums, so that the meaning of records is
+ * reached too. Beyond "no crash": what is accepted has a right checksum, any flipped bit in it is noticed,
+ * and what was opened can be written to and opened again with everything in it. */
 
 #include "etcd/disk/wal-internal.h"
 #include "sim/rng.c"

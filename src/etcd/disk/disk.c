@@ -14,7 +14,7 @@
 
 typedef struct RealDisk {
         Disk disk;
-        int fd;   /* the folder; carries the lock */
+        int fd; /* the folder; carries the lock */
 } RealDisk;
 
 typedef struct RealFile {
@@ -68,7 +68,8 @@ static ssize_t real_pread(DiskFile *f, void *p, size_t n, uint64_t offset) {
 static int real_pwrite(DiskFile *f, const void *p, size_t n, uint64_t offset) {
         size_t done = 0;
         while (done < n) {
-                ssize_t r = pwrite(real_file(f)->fd, (const char *) p + done, n - done, (off_t) (offset + done));
+                ssize_t r = pwrite(real_file(f)->fd, (const char *) p + done, n - done,
+                                   (off_t) (offset + done));
                 if (r < 0 && errno == EINTR)
                         continue;
                 if (r < 0)
@@ -172,8 +173,8 @@ int disk_open_folder(const char *path, Disk **ret, Err *err) {
                 return err_errno(err, fd, "cannot open the data folder %s", path);
         r = RET_NERRNO(flock(fd, LOCK_EX | LOCK_NB));
         if (r == -EWOULDBLOCK)
-                return err_set(err, -EBUSY, "the data folder %s is in use by another process; stop that one first",
-                               path);
+                return err_set(err, -EBUSY,
+                               "the data folder %s is in use by another process; stop that one first", path);
         if (r < 0)
                 return err_errno(err, r, "cannot lock the data folder %s", path);
         RealDisk *d = xnew(RealDisk, 1);

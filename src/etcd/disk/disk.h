@@ -11,8 +11,8 @@
  *  - a 512-byte sector is written wholly or not at all; sectors of one write reach the medium in any order;
  *  - after a failed fdatasync() nothing is known about the file any more: stop, never try it again.
  *
- * Rejected: a stdio-like layer (hides what is synced), io_uring (blocked by common seccomp profiles; may become
- * a third implementation), one table per folder kind (the flat folder keeps fsyncdir obvious). */
+ * Rejected: a stdio-like layer (hides what is synced), io_uring (blocked by common seccomp profiles; may
+ * become a third implementation), one table per folder kind (the flat folder keeps fsyncdir obvious). */
 
 #include "base/err.h"
 
@@ -28,15 +28,16 @@ typedef enum DiskOpenFlags {
         DISK_OPEN_READONLY = 1 << 1, /* pwrite and the like give -EBADF */
 } DiskOpenFlags;
 
-/* All return 0 or a negative errno. pread() returns the count, short only at the end of the file; pwrite() writes
- * all or fails (a failure may have written a part). */
+/* All return 0 or a negative errno. pread() returns the count, short only at the end of the file; pwrite()
+ * writes all or fails (a failure may have written a part). */
 typedef struct DiskOps {
         int (*open)(Disk *d, const char *name, DiskOpenFlags flags, DiskFile **ret);
         void (*close)(DiskFile *f); /* NULL is allowed */
         ssize_t (*pread)(DiskFile *f, void *p, size_t n, uint64_t offset);
         int (*pwrite)(DiskFile *f, const void *p, size_t n, uint64_t offset);
         int (*fdatasync)(DiskFile *f);
-        int (*fallocate)(DiskFile *f, uint64_t size); /* size becomes at least that; new bytes read as zeros */
+        int (*fallocate)(DiskFile *f,
+                         uint64_t size); /* size becomes at least that; new bytes read as zeros */
         int (*truncate)(DiskFile *f, uint64_t size);
         int (*size)(DiskFile *f, uint64_t *ret);
         int (*rename)(Disk *d, const char *from, const char *to); /* replaces `to` */

@@ -35,7 +35,8 @@ static int find_snapshot(Disk *d, Recovered *r, Err *err) {
         if (s->first_index == 1)
                 return 0; /* the log holds everything */
         return err_set(err, -EUCLEAN,
-                       "%s, and the log begins only at %" PRIu64 "; remove this member from the cluster, empty its "
+                       "%s, and the log begins only at %" PRIu64
+                       "; remove this member from the cluster, empty its "
                        "data folder, and add it again",
                        first.code < 0 ? err_msg(&first) : "no snapshot is recorded", s->first_index);
 }
@@ -56,8 +57,8 @@ static int fill_initial(Recovered *r, Err *err) {
         }
         uint64_t last = wal_state_last_index(s);
         if (last < r->meta.index)
-                return err_set(err, -EUCLEAN, "the log ends at %" PRIu64 ", before the snapshot at %" PRIu64, last,
-                               r->meta.index);
+                return err_set(err, -EUCLEAN, "the log ends at %" PRIu64 ", before the snapshot at %" PRIu64,
+                               last, r->meta.index);
         size_t skip = (size_t) (in->snap_index + 1 - s->first_index);
         in->entries = s->entries ? s->entries + skip : NULL;
         in->n_entries = s->n_entries - skip;
@@ -80,7 +81,8 @@ int disk_recover(Disk *d, const WalConfig *config, Recovered *ret, Err *err) {
                 return k;
         if (r.fell_back)
                 r.warning = xasprintf("the newest snapshot cannot be read; starting from index %" PRIu64
-                                      " and the log behind it", r.meta.index);
+                                      " and the log behind it",
+                                      r.meta.index);
         *ret = r;
         r = (Recovered){};
         return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a start does with the data folder: log and snapshots become one RaftInitial. Leftovers of unfinished work are
- * removed. If the newest snapshot is damaged, the one before it serves, with the longer log behind it. */
+/* What a start does with the data folder: log and snapshots become one RaftInitial. Leftovers of unfinished
+ * work are removed. If the newest snapshot is damaged, the one before it serves, with the longer log behind
+ * it. */
 
 #include "etcd/disk/snap.h"
 #include "etcd/disk/wal.h"

@@ -20,7 +20,8 @@ int snap_parse_name(const char *name, uint64_t *ret_index, uint64_t *ret_term) {
         return r < 0 ? r : parse_u64_base(term, 16, ret_term);
 }
 
-static void add_frame(const void *p, size_t n, const void *covered, size_t n_covered, uint32_t *crc, Buf *to) {
+static void add_frame(const void *p, size_t n, const void *covered, size_t n_covered, uint32_t *crc,
+                      Buf *to) {
         _cleanup_(buf_done) Buf len = {};
         buf_add_le32(&len, (uint32_t) n);
         *crc = crc32c(*crc, len.data, len.len);

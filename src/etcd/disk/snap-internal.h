@@ -6,7 +6,8 @@
  *   8 bytes   SNAP_MAGIC
  *   frames:   le32 len, le32 crc, len bytes. crc continues that of the frame before it over len and bytes.
  *             The first holds the meta data, the others the state, at most SNAP_CHUNK_MAX bytes each
- *   the end:  le32 0, le32 crc, le64 bytes of state in all; the crc covers the 0 and the count; nothing follows */
+ *   the end:  le32 0, le32 crc, le64 bytes of state in all; the crc covers the 0 and the count; nothing
+ * follows */
 
 #include "etcd/disk/snap.h"
 
@@ -23,8 +24,8 @@ typedef struct SnapScan {
         RaftSnapMeta meta;
 } SnapScan;
 
-/* Reads one frame from rd: 1 and the piece of state (borrowed), 0 = more bytes are needed (rd stands where it
- * stood) or, with s->done, the end was reached; -EBADMSG. Bytes behind the end are an error. */
+/* Reads one frame from rd: 1 and the piece of state (borrowed), 0 = more bytes are needed (rd stands where
+ * it stood) or, with s->done, the end was reached; -EBADMSG. Bytes behind the end are an error. */
 int snap_scan_next(SnapScan *s, Rd *rd, const void **ret, size_t *ret_n);
 
 void snap_encode_begin(const RaftSnapMeta *meta, uint32_t *crc, Buf *to);

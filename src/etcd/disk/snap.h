@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Snapshot files: the state machine at one index, written in chunks, each with a chained CRC-32C, closed by a
- * trailer, and named only when whole and durable: snap-<index>-<term>.snap, both in 16 hex digits. While it is
- * written or received it is called *.tmp, and opening a data folder removes such leftovers (snap_clean()).
+/* Snapshot files: the state machine at one index, written in chunks, each with a chained CRC-32C, closed by
+ * a trailer, and named only when whole and durable: snap-<index>-<term>.snap, both in 16 hex digits. While
+ * it is written or received it is called *.tmp, and opening a data folder removes such leftovers
+ * (snap_clean()).
  *
- * A follower receives the very bytes of the leader's file (snap_source_*), stages them (snap_sink_*), and they are
- * checked as a whole before they get a name. Bytes: docs/formats/wal.md. */
+ * A follower receives the very bytes of the leader's file (snap_source_*), stages them (snap_sink_*), and
+ * they are checked as a whole before they get a name. Bytes: docs/formats/wal.md. */
 
 #include "etcd/disk/disk.h"
 #include "raft/raft.h"
@@ -51,8 +52,8 @@ typedef struct SnapSink SnapSink;
 /* meta: from the head of the stream; the file must agree with it. One at a time: free the old one first. */
 int snap_sink_open(Disk *d, const RaftSnapMeta *meta, SnapSink **ret, Err *err);
 int snap_sink_add(SnapSink *s, const void *p, size_t n, Err *err);
-/* Durable, checked (-EUCLEAN) and named. Counts only when the log has RaftPersist.snapshot; if raft does not accept
- * it, leave it: snap_purge() takes it away. */
+/* Durable, checked (-EUCLEAN) and named. Counts only when the log has RaftPersist.snapshot; if raft does not
+ * accept it, leave it: snap_purge() takes it away. */
 int snap_sink_finish(SnapSink *s, Err *err);
 SnapSink *snap_sink_free(SnapSink *s); /* removes what was not finished */
 DEFINE_CLEANUP(SnapSink *, snap_sink_free)

@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "etcd/disk/wal-internal.h"
 
-/* Entries of one batch are spread over records of about this size, so that a damaged byte costs little to find. */
+/* Entries of one batch are spread over records of about this size, so that a damaged byte costs little to
+ * find. */
 #define ENTRIES_RECORD_BYTES ((size_t) 1 << 20)
 #define ENTRIES_HEAD_BYTES 12U
 
@@ -172,9 +173,12 @@ static int fold_entries(WalState *s, const WalRecord *rec, Err *err) {
         if (r < 0)
                 return err_set(err, r, "a record of entries is malformed");
         if (s->first_index == 0 || from > wal_state_last_index(s) + 1)
-                return err_set(err, -EBADMSG, "entries from %" PRIu64 " do not follow the log, which is %" PRIu64
-                               " to %" PRIu64, from, s->first_index, s->first_index + s->n_entries - 1);
-        /* A segment may begin behind entries that it soon replaces: when it was begun, they were not committed. */
+                return err_set(err, -EBADMSG,
+                               "entries from %" PRIu64 " do not follow the log, which is %" PRIu64
+                               " to %" PRIu64,
+                               from, s->first_index, s->first_index + s->n_entries - 1);
+        /* A segment may begin behind entries that it soon replaces: when it was begun, they were not
+         * committed. */
         if (from < s->first_index)
                 drop_from(s, s->first_index);
         else
@@ -219,7 +223,8 @@ static int fold_head(WalState *s, const WalRecord *rec, Err *err) {
         if (head.cluster_id != s->cluster_id || head.node_id != s->node_id)
                 return err_set(err, -EBADMSG, "segments of different members are mixed");
         if (head.first_index != wal_state_last_index(s) + 1)
-                return err_set(err, -EBADMSG, "a segment begins at %" PRIu64 " where %" PRIu64 " was expected",
+                return err_set(err, -EBADMSG,
+                               "a segment begins at %" PRIu64 " where %" PRIu64 " was expected",
                                head.first_index, wal_state_last_index(s) + 1);
         return 0;
 }

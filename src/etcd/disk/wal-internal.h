@@ -34,10 +34,10 @@ typedef struct WalSegment {
 struct Wal {
         Disk *disk; /* weak */
         uint64_t segment_size;
-        WalSegmentHead head;     /* of the segment that is written now */
-        WalTip tip;              /* as of what was written */
+        WalSegmentHead head;       /* of the segment that is written now */
+        WalTip tip;                /* as of what was written */
         WalMark synced[WAL_MARKS]; /* marks that are durable */
-        WalSegment *segments;    /* owned; all there are, oldest first; the last is `file` */
+        WalSegment *segments;      /* owned; all there are, oldest first; the last is `file` */
         size_t n_segments, cap_segments;
         DiskFile *file; /* owned */
         uint64_t offset, durable, size;

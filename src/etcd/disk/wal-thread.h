@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Group commit: the loop thread hands batches over, one writer thread writes all that are waiting, syncs once, and
- * says so through an eventfd. All functions are for the loop thread. Completion is in order of submission. */
+/* Group commit: the loop thread hands batches over, one writer thread writes all that are waiting, syncs
+ * once, and says so through an eventfd. All functions are for the loop thread. Completion is in order of
+ * submission. */
 
 #include "etcd/disk/wal.h"
 
@@ -15,8 +16,9 @@ WalThread *wal_thread_stop(WalThread *t);
 DEFINE_CLEANUP(WalThread *, wal_thread_stop)
 /* Readable when wal_thread_completed() has news. */
 int wal_thread_fd(const WalThread *t);
-/* Takes b's content (b is empty after). seq: RaftPersist.seq, or 0 for a batch nobody waits for. must_sync false:
- * may count as done when written (RaftPersist.must_sync). purge: wal_purge() afterwards, for snapshot marks. */
+/* Takes b's content (b is empty after). seq: RaftPersist.seq, or 0 for a batch nobody waits for. must_sync
+ * false: may count as done when written (RaftPersist.must_sync). purge: wal_purge() afterwards, for snapshot
+ * marks. */
 void wal_thread_submit(WalThread *t, Buf *b, uint64_t seq, bool must_sync, bool purge);
 /* Highest seq that is durable; 0: none yet. An error is final: the process must stop, nothing may be
  * acknowledged any more. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Reading the log: find its segments, check every record, tell a torn tail from damage, and open it for writing.
- * See wal.h for the promises and wal-record.h for how `synced` keeps them. */
+/* Reading the log: find its segments, check every record, tell a torn tail from damage, and open it for
+ * writing. See wal.h for the promises and wal-record.h for how `synced` keeps them. */
 
 #include "base/alloc.h"
 #include "base/str.h"
@@ -9,7 +9,7 @@
 
 #define SEGMENT_BYTES_MAX ((uint64_t) 1 << 30)
 #define SEGMENTS_MAX 65536U
-#define WHAT_TO_DO                                                                                            \
+#define WHAT_TO_DO                                                                                          \
         "remove this member from the cluster, empty its data folder, and add it again; or restore a backup"
 
 int wal_segment_parse_name(const char *name, uint64_t *ret_seq) {
@@ -85,9 +85,9 @@ static int read_segment(Disk *d, const char *name, DiskOpenFlags flags, Buf *to,
 
 /* How far a segment is good. */
 typedef struct Scan {
-        size_t end;   /* behind the last whole batch */
-        size_t stop;  /* where reading ended */
-        int result;   /* of the parse there: 0 nothing more, -EBADMSG bad bytes, -ESTALE the chain is broken */
+        size_t end;  /* behind the last whole batch */
+        size_t stop; /* where reading ended */
+        int result; /* of the parse there: 0 nothing more, -EBADMSG bad bytes, -ESTALE the chain is broken */
         uint32_t crc; /* of the last record of the last whole batch */
 } Scan;
 
@@ -135,7 +135,8 @@ static bool was_durable(const Buf *b, const Scan *s) {
                 WalRecord rec;
                 if (b->data[at + 12] == 0)
                         continue;
-                if (wal_record_parse(b->data + at, b->len - at, &rec) == 1 && rec.synced > s->end && rec.synced <= at)
+                if (wal_record_parse(b->data + at, b->len - at, &rec) == 1 && rec.synced > s->end &&
+                    rec.synced <= at)
                         return true;
         }
         return false;
@@ -171,7 +172,8 @@ static int fold_segment(const Buf *b, size_t end, uint64_t seq, WalState *state,
                 if ((at == 0) != (rec.type == WAL_SEGMENT))
                         return err_set(err, -EBADMSG, "the head of the segment is missing or misplaced");
                 if (at == 0 && wal_segment_head_decode(&rec, &head) == 0 && head.seq != seq)
-                        return err_set(err, -EBADMSG, "the segment was renamed, it is number %016" PRIx64, head.seq);
+                        return err_set(err, -EBADMSG, "the segment was renamed, it is number %016" PRIx64,
+                                       head.seq);
                 r = wal_state_fold(state, &rec, err);
                 if (r < 0)
                         return r;
@@ -207,8 +209,8 @@ static int open_segment(Wal *w, uint64_t seq, bool last, Buf *b, WalState *state
         else if (last && !(whole && zero_range(b, s.end, b->len)))
                 why = judge_tail(b, &s);
         if (why)
-                return err_set(err, -EUCLEAN, "the log %s is damaged at offset %zu (%s); " WHAT_TO_DO, name, s.stop,
-                               why);
+                return err_set(err, -EUCLEAN, "the log %s is damaged at offset %zu (%s); " WHAT_TO_DO, name,
+                               s.stop, why);
         r = fold_segment(b, s.end, seq, state, err);
         if (r < 0)
                 return err_wrap(err, r == -EBADMSG ? -EUCLEAN : r, "the log %s is damaged", name);
@@ -231,7 +233,8 @@ static int open_segment(Wal *w, uint64_t seq, bool last, Buf *b, WalState *state
 static Wal *wal_new(Disk *d, const WalConfig *config) {
         Wal *w = xnew(Wal, 1);
         w->disk = d;
-        w->segment_size = config && config->segment_size > 0 ? config->segment_size : WAL_SEGMENT_SIZE_DEFAULT;
+        w->segment_size =
+                        config && config->segment_size > 0 ? config->segment_size : WAL_SEGMENT_SIZE_DEFAULT;
         return w;
 }
 
@@ -279,8 +282,8 @@ int wal_open(Disk *d, const WalConfig *config, Wal **ret, WalState *ret_state, E
         return 0;
 }
 
-int wal_create(Disk *d, const WalConfig *config, uint64_t cluster_id, uint64_t node_id, Buf *first, Wal **ret,
-               Err *err) {
+int wal_create(Disk *d, const WalConfig *config, uint64_t cluster_id, uint64_t node_id, Buf *first,
+               Wal **ret, Err *err) {
         int r = wal_exists(d, err);
         if (r < 0)
                 return r;

@@ -18,7 +18,7 @@ struct Request {
         RequestKind kind;
         RequestState state;
         Usec deadline;
-        RaftBlock *block; /* a reference: frame and payload; of a membership change: frame and context */
+        RaftBlock *block;    /* a reference: frame and payload; of a membership change: frame and context */
         RaftConfChange conf; /* REQUEST_CONF: context points into block */
         uint64_t sent_term;  /* of raft when it was handed over */
         bool uncertain;      /* a snapshot may hold its result: it must not be proposed again */
@@ -36,7 +36,7 @@ typedef struct Round {
 
 struct Replica {
         uint64_t applied_term; /* of the last entry applied here */
-        Raft *raft; /* owned */
+        Raft *raft;            /* owned */
         ReplicaConfig config;
         ReplicaMachine machine;
         Usec now;
@@ -61,7 +61,7 @@ struct Replica {
         /* snapshots */
         RaftSnapMeta saved, saving, restoring;
         uint64_t restore_seq;
-        uint64_t bytes_since; /* applied since the snapshot that was begun last */
+        uint64_t bytes_since;   /* applied since the snapshot that was begun last */
         uint64_t next_snapshot; /* not before this index: the last attempt failed */
         uint64_t compact_to;    /* raft is to be told; 0: nothing */
         uint64_t failed_send;   /* peer that needs a snapshot we do not have; raft is to be told; 0: none */

@@ -30,8 +30,8 @@ RaftEntry *replica_bootstrap(const RaftConfChange *members, size_t n) {
         return e;
 }
 
-Replica *replica_new(const ReplicaConfig *config, const ReplicaInitial *initial, const ReplicaMachine *machine,
-                     Err *err) {
+Replica *replica_new(const ReplicaConfig *config, const ReplicaInitial *initial,
+                     const ReplicaMachine *machine, Err *err) {
         assert(initial->raft.applied == initial->snapshot.index);
         _cleanup_(replica_freep) Replica *r = xnew(Replica, 1);
         r->config = *config;
@@ -44,7 +44,8 @@ Replica *replica_new(const ReplicaConfig *config, const ReplicaInitial *initial,
         r->earliest = USEC_NEVER;
         r->saved = initial->snapshot;
         r->applied = initial->raft.applied;
-        /* Neither may ever be met again after a restart: an answer to an earlier life would be taken for ours. */
+        /* Neither may ever be met again after a restart: an answer to an earlier life would be taken for
+         * ours. */
         r->session = mix(config->raft.seed ^ mix(config->raft.id));
         r->next_context = mix(r->session) | 1;
         r->next_seq = 1;
@@ -67,9 +68,11 @@ Replica *replica_free(Replica *r) {
 }
 
 static bool snapshot_is_due(const Replica *r, uint64_t applied) {
-        if (r->saving.index > 0 || r->restore_seq > 0 || applied <= r->saved.index || applied < r->next_snapshot)
+        if (r->saving.index > 0 || r->restore_seq > 0 || applied <= r->saved.index ||
+            applied < r->next_snapshot)
                 return false;
-        return applied - r->saved.index >= r->config.snapshot_entries || r->bytes_since >= r->config.snapshot_bytes;
+        return applied - r->saved.index >= r->config.snapshot_entries ||
+               r->bytes_since >= r->config.snapshot_bytes;
 }
 
 /* ---- applying ---- */
@@ -114,10 +117,11 @@ static void apply_committed(Replica *r, RaftEvent *ev) {
                         continue; /* a snapshot went ahead of it */
                 assert(e[i].index == r->applied + 1);
 #ifdef CORACLE_FAULTS
-                if ((r->config.faults & REPLICA_FAULT_SNAPSHOT_SHORT) && i + 1 == r->n_unapplied && !r->early_view &&
-                    snapshot_is_due(r, r->applied + 1))
+                if ((r->config.faults & REPLICA_FAULT_SNAPSHOT_SHORT) && i + 1 == r->n_unapplied &&
+                    !r->early_view && snapshot_is_due(r, r->applied + 1))
                         r->early_view = r->machine.snapshot(r->machine.ctx);
-                if ((r->config.faults & REPLICA_FAULT_APPLY_TWICE) && !r->applied_twice && e[i].type == RAFT_ENTRY_NORMAL)
+                if ((r->config.faults & REPLICA_FAULT_APPLY_TWICE) && !r->applied_twice &&
+                    e[i].type == RAFT_ENTRY_NORMAL)
                         apply_normal(r, &e[i]);
                 r->applied_twice |= e[i].type == RAFT_ENTRY_NORMAL;
 #endif
@@ -193,7 +197,8 @@ static void sort_messages(Replica *r, ReplicaActions *ret) {
                         r->sends[r->n_sends].index = r->saved.index;
                         r->sends[r->n_sends++].snap = &r->saved;
                 } else {
-                        /* Cannot happen while compaction stays behind saved snapshots; harmless if it does. */
+                        /* Cannot happen while compaction stays behind saved snapshots; harmless if it does.
+                         */
                         r->failed_send = m->to;
                 }
         }
@@ -393,8 +398,8 @@ void replica_pending(const Replica *r, size_t *ret_proposals, size_t *ret_reads)
 
 bool replica_is_settled_leader(const Replica *r) {
         uint64_t term = 0;
-        return !r->dead && raft_role(r->raft) == RAFT_LEADER && raft_term_at(r->raft, r->applied, &term) == 0 &&
-               term == raft_term(r->raft);
+        return !r->dead && raft_role(r->raft) == RAFT_LEADER &&
+               raft_term_at(r->raft, r->applied, &term) == 0 && term == raft_term(r->raft);
 }
 
 void replica_check(const Replica *r) {

@@ -128,6 +128,7 @@ void requests_expire(Replica *r) {
 void requests_fail_all(Replica *r, int error) {
         LIST_FOREACH(q, &r->all, all)
                 request_finish(r, q, (ReplicaDone){ .error = error });
+        r->earliest = USEC_NEVER;
 }
 
 void requests_done(Replica *r) {
@@ -162,7 +163,8 @@ bool requests_can_flush(const Replica *r) {
 static void take_proposals(Replica *r, RaftEvent *ev, RaftProposal *items) {
         size_t n = 0, bytes = 0;
         for (Request *q = r->waiting.first; q && q->kind == REQUEST_PROPOSAL; q = q->queue.next) {
-                if (n == REPLICA_BATCH_ITEMS_MAX || (n > 0 && bytes + q->block->size > REPLICA_BATCH_BYTES_MAX))
+                if (n == REPLICA_BATCH_ITEMS_MAX ||
+                    (n > 0 && bytes + q->block->size > REPLICA_BATCH_BYTES_MAX))
                         break;
                 items[n] = (RaftProposal){ .block = q->block,
                                            .data = q->block->bytes,
@@ -247,16 +249,17 @@ void requests_after_event(Replica *r, const RaftEvent *ev, const RaftUpdate *u) 
                 request_finish(r, r->batch[i], (ReplicaDone){ .error = error });
 }
 
-/* An entry of a new term has been applied. The log of that term's leader held every entry of earlier terms that will
- * ever be committed in front of it, and nobody takes proposals of an earlier term any more; so those that have not
- * come out by now are gone for good, and proposing them again cannot apply them twice. A leader's death thus costs
- * its clients a pause instead of an error. */
+/* An entry of a new term has been applied. The log of that term's leader held every entry of earlier terms
+ * that will ever be committed in front of it, and nobody takes proposals of an earlier term any more; so
+ * those that have not come out by now are gone for good, and proposing them again cannot apply them twice. A
+ * leader's death thus costs its clients a pause instead of an error. */
 void requests_new_term(Replica *r, uint64_t term) {
         if (term <= r->applied_term)
                 return;
         r->applied_term = term;
         LIST_FOREACH(q, &r->all, all) {
-                if (q->kind == REQUEST_READ || q->state != REQUEST_SENT || q->uncertain || q->sent_term >= term)
+                if (q->kind == REQUEST_READ || q->state != REQUEST_SENT || q->uncertain ||
+                    q->sent_term >= term)
                         continue;
                 q->state = REQUEST_WAITING;
                 LIST_APPEND(&r->waiting, q, queue);

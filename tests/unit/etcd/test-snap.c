@@ -45,7 +45,9 @@ static int load(Disk *d, uint64_t index, size_t *ret_size, Err *err) {
 }
 
 TEST(round_trip) {
-        static const size_t sizes[] = { 0, 1, 999, 1000, SNAP_CHUNK_MAX, SNAP_CHUNK_MAX + 1, 3 * SNAP_CHUNK_MAX + 77 };
+        static const size_t sizes[] = {
+                0, 1, 999, 1000, SNAP_CHUNK_MAX, SNAP_CHUNK_MAX + 1, 3 * SNAP_CHUNK_MAX + 77
+        };
         for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
                 _cleanup_(sim_disk_freep) SimDisk *d = sim_disk_new(rng_new(1));
                 ASSERT_OK(save(sim_disk_ops(d), 5, sizes[i], NULL));
@@ -141,7 +143,9 @@ static void fill(SimDisk *d) {
         for (uint64_t i = 1; i <= 40; i++) {
                 _cleanup_(buf_done) Buf b = {};
                 RaftEntry e = { .term = 3, .index = i };
-                RaftPersist p = { .seq = i, .hs = { .term = 3, .commit = i - 1 }, .entries = &e, .n_entries = 1 };
+                RaftPersist p = {
+                        .seq = i, .hs = { .term = 3, .commit = i - 1 }, .entries = &e, .n_entries = 1
+                };
                 wal_batch_persist(&b, &p);
                 if (i % 10 == 0 && i < 40) {
                         ASSERT_OK(save(disk, i, 100, NULL));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The log on a disk that fails at every operation in turn: once with an error, once by power cut, with every way
- * the unsynced part may look afterwards. Opening must then succeed and hold everything that had been synced, or,
- * where bytes were damaged that had been durable, refuse and say where. */
+/* The log on a disk that fails at every operation in turn: once with an error, once by power cut, with every
+ * way the unsynced part may look afterwards. Opening must then succeed and hold everything that had been
+ * synced, or, where bytes were damaged that had been durable, refuse and say where. */
 
 #include "base/hash.h"
 #include "etcd/disk/wal-internal.h"
@@ -24,10 +24,16 @@ static uint64_t add_batch(Buf *b, uint64_t i, uint64_t last, uint64_t term) {
         size_t size = 20 + (size_t) (i * 37 % 700);
         _cleanup_(raft_block_unrefp) RaftBlock *block = raft_block_new(size);
         memset(block->bytes, (int) ('a' + i % 26), size);
-        RaftEntry e = { .term = term + i / 7, .index = from, .len = (uint32_t) size, .data = block->bytes,
+        RaftEntry e = { .term = term + i / 7,
+                        .index = from,
+                        .len = (uint32_t) size,
+                        .data = block->bytes,
                         .block = block };
-        RaftPersist p = { .seq = i, .hs = { .term = term + i / 7, .vote = i, .commit = 0 }, .entries = &e,
-                          .n_entries = 1, .truncate_from = conflict ? from : 0 };
+        RaftPersist p = { .seq = i,
+                          .hs = { .term = term + i / 7, .vote = i, .commit = 0 },
+                          .entries = &e,
+                          .n_entries = 1,
+                          .truncate_from = conflict ? from : 0 };
         wal_batch_persist(b, &p);
         return from;
 }
@@ -75,7 +81,8 @@ static void check_open(SimDisk *disk, const Progress *p, const char *when, uint6
                 test_fail(__FILE__, __LINE__, "%s at operation %llu: %s", when, (unsigned long long) op,
                           err_msg(&err));
         if (s.hs.vote < p->synced_batch || s.hs.vote > p->written_batch)
-                test_fail(__FILE__, __LINE__, "%s at operation %llu: batch %llu is the last, %llu was synced", when,
+                test_fail(__FILE__, __LINE__,
+                          "%s at operation %llu: batch %llu is the last, %llu was synced", when,
                           (unsigned long long) op, (unsigned long long) s.hs.vote,
                           (unsigned long long) p->synced_batch);
         /* And it can be written to. */
@@ -199,8 +206,8 @@ TEST(no_space_may_be_tried_again) {
         check_open(d, &p, "no space", 0);
 }
 
-/* One bit flips somewhere in what is durable: opening never crashes, never takes the damaged record for good, and
- * only refuses or loses the unprovable end: at most the last group. */
+/* One bit flips somewhere in what is durable: opening never crashes, never takes the damaged record for
+ * good, and only refuses or loses the unprovable end: at most the last group. */
 TEST(flipped_bits) {
         unsigned refused = 0, shortened = 0;
         for (unsigned i = 0; i < 600; i++) {
@@ -278,8 +285,8 @@ TEST(purge_keeps_two_snapshots) {
         ASSERT_TRUE(s.first_index <= 151);
 }
 
-/* The simulator's seed 261: a segment begins, then the leader replaces entries of the one before, which is purged
- * once a snapshot covers them. */
+/* The simulator's seed 261: a segment begins, then the leader replaces entries of the one before, which is
+ * purged once a snapshot covers them. */
 TEST(segment_that_truncates_its_predecessor) {
         _cleanup_(wal_state_done) WalState s = {};
         _cleanup_(buf_done) Buf b = {};
