@@ -181,4 +181,6 @@ void host_restore(Sim *sim, unsigned n, const RaftSnapMeta *meta) {
                 r = load(sim, node, reader, &err);
         if (r < 0)
                 host_disk_failed(sim, n, "load a snapshot", r, &err);
+        if (r < 0)
+                node->dying = true; /* as the server: nothing may be applied to, or answered from, the state it has */
 }
