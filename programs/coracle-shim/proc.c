@@ -148,7 +148,7 @@ void proc_on_sync(Shim *s, Proc *p) {
                 caller = s->conns.first;
         if (r <= 0) {
                 p->sync = safe_close(p->sync);
-                p->started = p->code == 0;
+                p->started = !p->failed; /* not the code: a short program may have ended already */
                 if (p->started && !p->first && caller)
                         conn_control(caller, "{\"started\":true}");
                 return;
@@ -162,6 +162,7 @@ void proc_on_sync(Shim *s, Proc *p) {
                 conn_warning(caller, m.text);
         else if (m.kind == SYNC_ERROR) {
                 p->code = (int) m.code;
+                p->failed = true;
                 if (!p->first && caller) {
                         conn_error(caller, p->code, m.text);
                         p->owner = NULL; /* it has its answer */

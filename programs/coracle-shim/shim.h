@@ -26,6 +26,7 @@ typedef struct Proc Proc;
 struct Proc {
         LIST_LINK(Proc) link;
         bool first, tty, started, exited, detached;
+        bool failed; /* the child said why it could not start the program */
         bool has_stdin, stdin_once;
         pid_t pid;
         int pidfd, sync;
