@@ -263,12 +263,13 @@ void sim_run(const SimOptions *options, SimReport *ret) {
                         late_ops = sim->history.n;
                 sim->now = e.at;
                 handle(sim, &e);
-                if (++ret->events % CHECK_LOGS_EVERY == 0)
+                if (++ret->events % CHECK_LOGS_EVERY == 0 && !sim->stop)
                         check_logs(sim);
                 if (ret->events > EVENTS_MAX)
                         sim_fail(sim, "more than %u events: something spins", EVENTS_MAX);
         }
-        check_logs(sim);
+        if (!sim->stop)
+                check_logs(sim);
         if (!sim->stop)
                 check_end(sim);
         if (!sim->stop)
