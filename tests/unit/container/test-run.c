@@ -236,7 +236,7 @@ TEST(tables_count_characters) {
         docker_table_row_text(&t, "äöü…\tx");
         docker_table_row_text(&t, "1");
         docker_table_write(&t, &b);
-        ASSERT_STREQ(buf_str(&b), "A      B\näöü…   x\n1      \n");
+        ASSERT_STREQ(buf_str(&b), "A         B\näöü…      x\n1         \n");
 }
 
 TEST(log_rotates_and_reads_back) {
