@@ -85,11 +85,24 @@ static size_t add_char(JsonOut *j, const uint8_t *p, size_t n) {
         return 1;
 }
 
+/* How many bytes at the front go out as they are. */
+static size_t plain_run(const JsonOut *j, const uint8_t *p, size_t n) {
+        size_t i = 0;
+        while (i < n && p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\' &&
+               (j->plain || (p[i] != '<' && p[i] != '>' && p[i] != '&')))
+                i++;
+        return i;
+}
+
 static void add_string(JsonOut *j, const char *s, size_t n) {
         const uint8_t *p = (const uint8_t *) s;
         buf_addc(j->buf, '"');
         while (n > 0) {
-                size_t k = add_char(j, p, n);
+                size_t k = plain_run(j, p, n);
+                if (k > 0)
+                        buf_add(j->buf, p, k);
+                else
+                        k = add_char(j, p, n);
                 p += k;
                 n -= k;
         }
