@@ -162,7 +162,7 @@ static void handle_frame(Shim *s, Conn *c, const Frame *f) {
                 proc_feed(c->proc, f->data, f->n);
 }
 
-static void hang_up(Shim *s, Conn *c) {
+void conn_hang_up(Shim *s, Conn *c) {
         c->closed = true;
         /* The foreground run is gone, killed with its unit or by hand: so is its container (DESIGN D8). */
         if (c->primary && s->first && !s->first->exited)
@@ -171,9 +171,13 @@ static void hang_up(Shim *s, Conn *c) {
                 proc_feed(c->proc, NULL, 0);
 }
 
+/* No more input than the process takes: its pipe is the brake for the client. */
+bool conn_throttled(const Conn *c) {
+        return c->proc && c->want_in && c->proc->input.len > OUT_HIGH;
+}
+
 void conn_readable(Shim *s, Conn *c) {
-        /* No more input than the process takes: its pipe is the brake for the client. */
-        while (!c->closed && !(c->proc && c->proc->input.len > OUT_HIGH)) {
+        while (!c->closed && !conn_throttled(c)) {
                 char part[64 << 10];
                 ssize_t n = recv(c->fd, part, sizeof(part), MSG_DONTWAIT);
                 if (n < 0 && errno == EINTR)
@@ -181,7 +185,7 @@ void conn_readable(Shim *s, Conn *c) {
                 if (n < 0 && errno == EAGAIN)
                         break;
                 if (n <= 0)
-                        return hang_up(s, c);
+                        return conn_hang_up(s, c);
                 buf_add(&c->in, part, (size_t) n);
                 Frame f;
                 int r;
@@ -190,6 +194,6 @@ void conn_readable(Shim *s, Conn *c) {
                         buf_consume(&c->in, FRAME_HEADER + f.n);
                 }
                 if (r < 0)
-                        return hang_up(s, c);
+                        return conn_hang_up(s, c);
         }
 }

@@ -137,7 +137,8 @@ static void collect(Shim *s, Slots *l) {
         l->n = 0;
         add_slot(l, s->listener, POLLIN, SLOT_LISTENER, NULL);
         LIST_FOREACH(c, &s->conns, link)
-                add_slot(l, c->fd, (short) (POLLIN | (c->out.len ? POLLOUT : 0)), SLOT_CONN, c);
+                add_slot(l, c->fd, (short) ((conn_throttled(c) ? 0 : POLLIN) | (c->out.len ? POLLOUT : 0)), SLOT_CONN,
+                         c);
         LIST_FOREACH(p, &s->procs, link) {
                 if (p->input.len > 0)
                         add_slot(l, p->in, POLLOUT, SLOT_IN, p);
@@ -164,7 +165,10 @@ static void dispatch(Shim *s, SlotKind kind, void *object, short events) {
         case SLOT_CONN:
                 if (events & POLLOUT)
                         conn_flush(object);
-                if (events & (POLLIN | POLLHUP | POLLERR))
+                /* A throttled client that is gone is not waited for: its hang-up would wake us for ever. */
+                if ((events & (POLLHUP | POLLERR)) && conn_throttled(object))
+                        conn_hang_up(s, object);
+                else if (events & (POLLIN | POLLHUP | POLLERR))
                         conn_readable(s, object);
                 return;
         case SLOT_IN:

@@ -89,6 +89,8 @@ int shim_exec(Shim *s, Conn *c, const json_t *request, Err *err);
 Conn *conn_new(Shim *s, int fd);
 void conn_free(Shim *s, Conn *c);
 void conn_readable(Shim *s, Conn *c);
+void conn_hang_up(Shim *s, Conn *c);
+bool conn_throttled(const Conn *c);
 void conn_flush(Conn *c);
 void conn_control(Conn *c, const char *fmt, ...) _printf_(2, 3); /* fmt makes one JSON object; no free text */
 void conn_error(Conn *c, int code, const char *message);

@@ -130,7 +130,22 @@ same "no descriptors leak" "$(run bb sh -c 'ls /proc/self/fd | wc -l')" 4
 same "nor into exec" "$($D run -d --net none --name fds bb sleep 60 >/dev/null; $D exec fds sh -c 'ls /proc/self/fd | wc -l')" 4
 same "its processes are few" "$($D exec fds ps | grep -vc PID)" 2
 run -w /proc/self/fd/7 bb true 2>/dev/null; same "a working directory through /proc/self/fd is refused" $? 125
-$D rm -f fds >/dev/null
+shim=$(sed -n 's/^PPid:\t//p' "/proc/$($D inspect --format '{{.State.Pid}}' fds)/status")
+run bb /proc/self/exe 2>/dev/null; [ $? != 0 ]; ok "the shim's program is no use from inside"
+same "a process that does not read its input costs nothing" "$(head -c 3000000 /dev/zero | timeout 20 $D exec -i fds sleep 1; \
+        awk '{print ($14 + $15 < 50)}' "/proc/$shim/stat")" 1
+# What a container could do once the program has ended and is no longer "busy".
+python3 - "$shim" "$D" <<-P
+	import errno, os, subprocess, sys
+	fd = os.open(f"/proc/{sys.argv[1]}/exe", os.O_PATH)
+	subprocess.run([sys.argv[2], "rm", "-f", "fds"], stdout=subprocess.DEVNULL)
+	try:
+	    os.open(f"/proc/self/fd/{fd}", os.O_WRONLY)
+	except OSError as e:
+	    sys.exit(e.errno != errno.EROFS)
+	sys.exit(1)
+	P
+ok "the shim's program cannot be written to"
 has "--privileged has all" "$(run --privileged bb cat /proc/self/status)" "Seccomp:	0"
 
 # ---- detached ----
@@ -202,6 +217,9 @@ run bb true; same "run --rm takes its anonymous volumes along" "$($D volume ls -
 $D run --name anon --net none bb true; $D rm -v anon >/dev/null
 same "rm -v too" "$($D volume ls -q | wc -l)" "$volumes"
 run -v "$W/host:/proc/x" bb true 2>/dev/null; same "no volume inside /proc" $? 125
+
+run -v /nowhere/docker.sock:/var/run/docker.sock bb true 2>"$W/err"; same "no docker.sock, said clearly" $? 125
+has "with the reason" "$(cat "$W/err")" "no API server"
 
 # ---- copies ----
 $D run -d --name cp --net none bb sh -c 'ln -s /etc /evil; ln -s /../../../../../../etc /evil2; sleep 600' >/dev/null

@@ -151,6 +151,10 @@ static int resolve_volumes(Store *store, ContainerSpec *s, Err *err) {
 
 /* --mount type=bind does not make its source; -v does, unless the store itself would be meant. */
 static int check_bind(const MountSpec *m, Err *err) {
+        /* A folder in the socket's place would be no use to anybody, and in the way of a later API server. */
+        if (streq(m->type, "bind") && endswith(m->source, "/docker.sock") && access(m->source, F_OK) < 0)
+                return err_set(err, -ENOENT, "nothing listens on %s: this engine has no daemon and no API server yet "
+                               "(see docs/compat/docker.md)", m->source);
         if (!streq(m->type, "bind") || m->make_source || access(m->source, F_OK) >= 0)
                 return 0;
         return err_set(err, -ENOENT, "invalid mount config for type \"bind\": bind source path does not exist: %s",
@@ -177,6 +181,8 @@ static int add_mounts(Store *store, CreateRequest *q, char *const *image_volumes
                         strv_add(&s->host.binds, *v);
                 else if (r >= 0)
                         strv_add(&s->config.volumes, s->mounts[s->n_mounts - 1].destination);
+                if (r >= 0)
+                        r = check_bind(&s->mounts[s->n_mounts - 1], err);
         }
         for (char *const *v = q->mounts; r >= 0 && v && *v; v++) {
                 r = parse_mount(*v, container_spec_add_mount(s), err);
