@@ -173,6 +173,8 @@ void etcd_housekeeping_rearm(EtcdServer *s) {
                 at = MIN(at, compactor_deadline(s->compactor));
         if (s->leader_lost && s->led_calls.first)
                 at = MIN(at, MAX(s->leader_lost + no_leader_patience(s), now));
+        if (s->moving_calls.first)
+                at = MIN(at, MAX(apiv3_move_deadline(s), now));
         if (!s->published || !s->members.version)
                 at = MIN(at, now + PUBLISH_RETRY);
         if (at != s->housekeeping_at) {
@@ -195,6 +197,8 @@ static int on_housekeeping(sd_event_source *src, uint64_t usec, void *user) {
         EtcdServer *s = user;
         s->housekeeping_at = 0;
         check_expiry(s);
+        if (s->moving_calls.first)
+                apiv3_state_changed(s);
         if (s->leader_lost && s->leader_lost + no_leader_patience(s) <= now_monotonic())
                 apiv3_no_leader(s);
         if (s->compactor)

@@ -6,7 +6,7 @@ commands on both.
 
 What may differ, and why:
   cluster_id, member_id, raft_term, ports   two separate clusters
-  lease ids chosen by the server            random
+  lease ids chosen by the server            random; lists of leases and of a lease's keys come unordered from stock
   dbSize, raftIndex, hash                   other storage, other log
   TTL by one                                two clocks
 """
@@ -79,7 +79,7 @@ def mask(v, key=""):
         return {k: mask(x, k) for k, x in v.items()}
     if isinstance(v, list):
         out = [mask(x, key) for x in v]
-        return sorted(out, key=str) if key == "leases" else out
+        return sorted(out, key=str) if key in ("leases", "keys") else out
     if key in VOLATILE:
         return "*"
     if key == "ID" and len(str(v)) > 12:

@@ -63,6 +63,7 @@ void apiv3_no_leader(EtcdServer *s);
 void apiv3_peer_promote(HttpReq *q, void *user);
 /* Calls that wait for a change of leadership or for a physical compaction. */
 void apiv3_state_changed(EtcdServer *s);
+Usec apiv3_move_deadline(const EtcdServer *s); /* when a transfer of leadership is given up */
 void apiv3_compacted(EtcdServer *s);
 
 /* A call that has just come in; NULL when it was refused (and answered) at once. */

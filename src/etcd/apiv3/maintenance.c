@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 #include "etcd/apiv3/apiv3.h"
+#include "sys/clock.h"
 
 #include <stdio.h>
 
@@ -123,6 +124,11 @@ void v3_snapshot(V3Call *c, const void *p, size_t n) {
 
 /* ---- MoveLeader ---- */
 
+typedef struct MoveState {
+        uint64_t to;
+        Usec deadline;
+} MoveState;
+
 void v3_move_leader(V3Call *c, const void *p, size_t n) {
         const Etcdserverpb__MoveLeaderRequest *m =
                         v3_unpack(c, &etcdserverpb__move_leader_request__descriptor, p, n);
@@ -138,15 +144,15 @@ void v3_move_leader(V3Call *c, const void *p, size_t n) {
                 v3_fail(c, GRPC_FAILED_PRECONDITION, "etcdserver: bad leader transferee");
                 return;
         }
-        uint64_t *to = arena_new(&c->q->arena, uint64_t, 1);
-        *to = m->targetid;
-        c->state = to;
+        MoveState *st = arena_new(&c->q->arena, MoveState, 1);
+        *st = (MoveState){ .to = m->targetid, .deadline = now_monotonic() + etcd_request_timeout(s) };
+        c->state = st;
         c->moving = true;
         LIST_APPEND(&s->moving_calls, c, link);
-        if (*to == s->id)
+        if (st->to == s->id)
                 apiv3_state_changed(s);
         else
-                etcd_transfer_leader(s, *to);
+                etcd_transfer_leader(s, st->to);
 }
 
 void v3_call_unlink(V3Call *c) {
@@ -157,12 +163,19 @@ void v3_call_unlink(V3Call *c) {
         c->moving = c->physical = false;
 }
 
+Usec apiv3_move_deadline(const EtcdServer *s) {
+        const V3Call *first = s->moving_calls.first; /* all wait equally long */
+        return first ? ((const MoveState *) first->state)->deadline : USEC_NEVER;
+}
+
 void apiv3_state_changed(EtcdServer *s) {
         uint64_t leader = etcd_leader(s);
-        if (leader == 0)
-                return;
+        Usec now = now_monotonic();
         LIST_FOREACH(c, &s->moving_calls, link) {
-                bool ok = *(uint64_t *) c->state == leader;
+                const MoveState *st = c->state;
+                bool ok = st->to == leader;
+                if (!ok && now < st->deadline && (leader == 0 || leader == s->id))
+                        continue;
                 v3_call_unlink(c);
                 if (!ok) {
                         v3_fail(c, GRPC_UNAVAILABLE, "etcdserver: request timed out, leader transfer took too long");
