@@ -15,8 +15,16 @@ static int hex_value(char c) {
 int url_decode(Buf *b, const char *s, size_t n, bool plus) {
         size_t begin = b->len;
         for (size_t i = 0; i < n; i++) {
-                if (s[i] != '%') {
-                        buf_addc(b, plus && s[i] == '+' ? ' ' : s[i]);
+                size_t run = 0;
+                while (i + run < n && s[i + run] != '%' && !(plus && s[i + run] == '+'))
+                        run++;
+                if (run > 0) {
+                        buf_add(b, s + i, run);
+                        i += run - 1;
+                        continue;
+                }
+                if (s[i] == '+') {
+                        buf_addc(b, ' ');
                         continue;
                 }
                 int hi = i + 2 < n ? hex_value(s[i + 1]) : -1, lo = i + 2 < n ? hex_value(s[i + 2]) : -1;
