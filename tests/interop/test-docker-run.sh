@@ -303,7 +303,7 @@ kill -0 "$inner" 2>/dev/null; same "a foreground container dies with its command
 for i in $(seq 50); do [ "$($D inspect --format '{{.State.Status}}' fg)" = exited ] && break; sleep 0.1; done
 same "its state is right" "$($D inspect --format '{{.State.Status}} {{.State.ExitCode}}' fg)" "exited 137"
 $D rm fg >/dev/null
-$D run -d --name crash -p 8086:80 bb sh -c 'sleep 600 & sleep 600' >/dev/null
+crash=$($D run -d --name crash -p 8086:80 bb sh -c 'sleep 600 & sleep 600')
 inner=$($D inspect --format '{{.State.Pid}}' crash)
 shim=$(sed -n 's/^PPid:\t//p' "/proc/$inner/status")
 kill -9 "$shim" "$inner" 2>/dev/null
@@ -314,7 +314,7 @@ same "its port element goes with the next command" "$(nft list table ip coracle 
 for i in $(seq 20); do ip -br link | grep -q veth || break; sleep 0.1; done
 same "no veth" "$(ip -br link | grep -c veth)" 0
 same "no mount" "$(grep -c "$W" /proc/mounts)" 0
-same "no control group" "$(find /sys/fs/cgroup -name 'ctr-*' -type d 2>/dev/null | wc -l)" 0
+same "no control group" "$(find /sys/fs/cgroup -name "ctr-$crash" -type d 2>/dev/null | wc -l)" 0
 same "it starts again" "$($D start crash)" crash
 $D rm -f crash >/dev/null
 
