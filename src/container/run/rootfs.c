@@ -64,26 +64,57 @@ int launch_open_volumes(Launch *l, Err *err) {
 
 /* ---- the root ---- */
 
+/* Whether ROOT/skel may lie over the image's layers: only where the image has plain folders or nothing, or it would
+ * hide a symlink, or change /etc's owner and mode. */
+static bool skeleton_fits(const Launch *l, const char *skeleton) {
+        static const char *const names[] = { "etc", "dev", "proc", "sys" };
+        if (access(skeleton, F_OK) < 0)
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                STRV_FOREACH(d, l->spec->lowerdirs) {
+                        _cleanup_free_ char *path = path_join(*d, names[i]);
+                        struct stat st;
+                        if (lstat(path, &st) < 0)
+                                continue;
+                        if (!S_ISDIR(st.st_mode) ||
+                            (i == 0 && ((st.st_mode & 07777) != 0755 || st.st_uid != 0 || st.st_gid != 0)))
+                                return false;
+                        break;
+                }
+        return true;
+}
+
+static char **lower_folders(const Launch *l) {
+        _cleanup_free_ char *skeleton = path_join(l->root, "skel");
+        char **lower = NULL;
+        if (skeleton_fits(l, skeleton))
+                strv_push(&lower, TAKE_PTR(skeleton));
+        STRV_FOREACH(d, l->spec->lowerdirs)
+                strv_add(&lower, *d);
+        return lower;
+}
+
 /* Before Linux 6.7 lower folders are one option string of at most a page: that is why the image store has short
  * links, used here relative to the store. */
-static int overlay_by_mount(const Launch *l, const char *upper, const char *work, const char *where, Err *err) {
+static int overlay_by_mount(const Launch *l, char *const *lower, const char *upper, const char *work,
+                            const char *where, Err *err) {
         _cleanup_(buf_done) Buf o = {};
-        STRV_FOREACH(d, l->spec->lowerdirs) {
+        STRV_FOREACH(d, lower) {
                 const char *below = startswith(*d, l->root);
                 buf_addf(&o, "%s%s", o.len ? ":" : "lowerdir=", below ? below + 1 : *d);
         }
         buf_addf(&o, ",upperdir=%s,workdir=%s%s", upper, work, l->spec->host.auto_remove ? ",volatile" : "");
         if (o.len > PAGE_OPTIONS_MAX)
                 return err_set(err, -E2BIG, "this kernel cannot mount an image with %zu layers",
-                               strv_len(l->spec->lowerdirs));
+                               strv_len(lower));
         if (chdir(l->root) < 0 || mount("overlay", where, "overlay", MS_NODEV, o.data) < 0)
                 return err_errno(err, -errno, "cannot mount the container's layers");
         return 0;
 }
 
-static int overlay_by_fsmount(const Launch *l, const char *upper, const char *work) {
+static int overlay_by_fsmount(const Launch *l, char *const *lower, const char *upper, const char *work) {
         _cleanup_strv_ char **options = NULL;
-        STRV_FOREACH(d, l->spec->lowerdirs)
+        STRV_FOREACH(d, lower)
                 strv_addf(&options, "lowerdir+=%s", *d);
         strv_addf(&options, "upperdir=%s", upper);
         strv_addf(&options, "workdir=%s", work);
@@ -96,9 +127,10 @@ static int overlay_by_fsmount(const Launch *l, const char *upper, const char *wo
 
 static int mount_layers(const Launch *l, const char *where, Err *err) {
         _cleanup_free_ char *upper = path_join(l->dir, "diff"), *work = path_join(l->dir, "work");
-        _cleanup_close_ int fd = overlay_by_fsmount(l, upper, work);
+        _cleanup_strv_ char **lower = lower_folders(l);
+        _cleanup_close_ int fd = overlay_by_fsmount(l, lower, upper, work);
         if (fd < 0)
-                return overlay_by_mount(l, upper, work, where, err);
+                return overlay_by_mount(l, lower, upper, work, where, err);
         int r = mount_attach_at(fd, AT_FDCWD, where);
         return r < 0 ? err_errno(err, r, "cannot mount the container's layers") : 0;
 }

@@ -33,6 +33,25 @@ char *container_store_path(const Store *s, const char *fmt, ...) {
         return path;
 }
 
+/* ROOT/skel: the topmost lower layer of every container, with the places that are mounted on. Without it each start
+ * would make these files in the writable layer, and each removal delete them. */
+static int make_skeleton(const Store *s) {
+        static const char *const folders[] = { "skel/etc", "skel/dev", "skel/proc", "skel/sys" };
+        static const char *const files[] = { "skel/etc/hosts", "skel/etc/hostname", "skel/etc/resolv.conf",
+                                             "skel/.dockerenv" };
+        int r = 0;
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(folders); i++) {
+                _cleanup_free_ char *dir = container_store_path(s, "%s", folders[i]);
+                r = mkdir_p(dir, 0755);
+        }
+        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(files); i++) {
+                _cleanup_free_ char *path = container_store_path(s, "%s", files[i]);
+                _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+                r = fd < 0 ? -errno : 0;
+        }
+        return r;
+}
+
 static int make_folders(const Store *s, Err *err) {
         static const struct {
                 const char *name;
@@ -43,11 +62,15 @@ static int make_folders(const Store *s, Err *err) {
         _cleanup_free_ char *last = container_store_path(s, "mnt");
         if (access(last, F_OK) >= 0)
                 return 0;
+        mode_t mask = umask(0022);
         int r = mkdir_p(s->root, 0711);
+        if (r >= 0)
+                r = make_skeleton(s);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(folders); i++) {
                 _cleanup_free_ char *dir = container_store_path(s, "%s", folders[i].name);
                 r = mkdir_p(dir, folders[i].mode);
         }
+        (void) umask(mask);
         return r < 0 ? err_errno(err, r, "cannot make the container store %s", s->root) : 0;
 }
 

@@ -16,6 +16,7 @@
  *   ROOT/volumes/<name>/_data            named and anonymous volumes
  *   ROOT/network/                        network.h
  *   ROOT/cache/                          compiled seccomp filters
+ *   ROOT/skel/                           the lower layer with the places to mount on
  *   ROOT/mnt                             empty; each container mounts its root there, in its own namespace
  *
  * Invariants: a folder whose name link does not lead back to it is garbage as soon as its lock is free. A state
