@@ -26,22 +26,23 @@ def out(argv):
 
 
 def memory(node, name):
-    text = out(coracle + ["ssh", node, f"cat /proc/$(pidof {name})/status"])
-    kib = {k: int(v.split()[0]) for k, v in (l.split(":", 1) for l in text.strip().split("\n")) if k in ("VmRSS", "RssAnon")}
-    return kib["VmRSS"] / 1024, kib["RssAnon"] / 1024
+    text = out(coracle + ["ssh", node, f"grep -h : /proc/$(pidof {name})/status /proc/$(pidof {name})/smaps_rollup"])
+    kib = {k: int(v.split()[0]) for k, v in (l.split(":", 1) for l in text.strip().split("\n"))
+           if k in ("VmRSS", "RssAnon", "Pss")}
+    return kib["VmRSS"] / 1024, kib["Pss"] / 1024, kib["RssAnon"] / 1024
 
 
 def main():
     subprocess.run(coracle + ["up"], check=True, stdout=subprocess.DEVNULL)
     try:
         time.sleep(5)
-        print("\nidle memory of a node's daemons, MiB (resident, of it private)")
-        total = 0.0
+        print("\nidle memory of a node's daemons, MiB (resident; proportional share; private)")
+        total = [0.0, 0.0, 0.0]
         for name, stock in (("etcd", "27"), ("fleetd", "12-16")):
-            rss, anon = memory("n1", name)
-            total += rss
-            print(f"  {name:8}{rss:7.1f}{anon:7.1f}   stock {stock}")
-        print(f"  {'both':8}{total:7.1f}")
+            figures = memory("n1", name)
+            total = [a + b for a, b in zip(total, figures)]
+            print(f"  {name:8}" + "".join(f"{x:7.1f}" for x in figures) + f"   stock {stock} resident")
+        print(f"  {'both':8}" + "".join(f"{x:7.1f}" for x in total))
         times = []
         with tempfile.TemporaryDirectory() as d:
             for i in range(opt.runs):
