@@ -38,7 +38,6 @@ format: ## lay out the code as the house does (clang-format 14)
 
 test-long: layer debug ## long simulations and fuzzing (hours can be given: FUZZ_SECONDS=3600)
 	@tools/packages nodes tests long
-	@TEST_SOURCE_DIR=$(CURDIR) tests/long/test-partition
 	@build/debug/sim/sim --file sim/seeds.txt --from 100000 --count $(SIM_SEEDS)
 	@build/debug/sim/sim-faults --from 100000 --count 1000
 	@tools/fuzz $(FUZZ_SECONDS)

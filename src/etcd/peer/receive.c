@@ -8,6 +8,7 @@
 typedef struct Receive {
         Peers *set;
         uint64_t from;
+        Buf in; /* what no complete message has been made of yet */
         bool bad;
 } Receive;
 
@@ -40,21 +41,27 @@ static bool take_frame(Receive *r, const char *p, size_t n) {
         return true;
 }
 
+/* All that has come is taken out of the request at once: a message may be larger than what the HTTP layer lets
+ * an unread body hold, and would otherwise never become complete. */
 static void on_data(HttpReq *q) {
         Receive *r = q->user;
-        size_t at = 0;
-        peer_heard(r->set, r->from, q->body.len);
-        while (!r->bad && q->body.len - at >= 4) {
-                Rd rd = rd_new(q->body.data + at, 4);
+        bool end = q->body_end;
+        size_t at = 0, got = q->body.len;
+        peer_heard(r->set, r->from, got);
+        buf_add(&r->in, buf_str(&q->body), got);
+        if (got > 0)
+                http_consume(q, got);
+        while (!r->bad && r->in.len - at >= 4) {
+                Rd rd = rd_new(r->in.data + at, 4);
                 uint32_t n = 0;
                 (void) rd_le32(&rd, &n);
                 if (n > PEER_FRAME_MAX) {
                         r->bad = true;
                         break;
                 }
-                if (q->body.len - at - 4 < n)
+                if (r->in.len - at - 4 < n)
                         break;
-                r->bad = !take_frame(r, q->body.data + at + 4, n);
+                r->bad = !take_frame(r, r->in.data + at + 4, n);
                 at += 4 + (size_t) n;
         }
         if (r->bad) {
@@ -62,11 +69,14 @@ static void on_data(HttpReq *q) {
                 http_abort(q);
                 return;
         }
-        bool end = q->body_end;
-        if (at > 0)
-                http_consume(q, at);
+        buf_consume(&r->in, at);
         if (end)
                 http_finish(q);
+}
+
+static void free_receive(HttpReq *q) {
+        Receive *r = q->user;
+        buf_done(&r->in);
 }
 
 static void ignore_cancel(HttpReq *q) {
@@ -104,6 +114,7 @@ bool peers_handle(Peers *s, HttpReq *q) {
                 q->user = r;
                 q->on_data = on_data;
                 q->on_cancel = ignore_cancel;
+                q->on_free = free_receive;
                 http_start(q, 200);
                 if (q->body.len > 0 || q->body_end)
                         on_data(q);
